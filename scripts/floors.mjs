@@ -1,0 +1,115 @@
+// The floors of the house (ARCHITECTURE.md) as one table, written out as lint overrides in floors.biome.json.
+// `node scripts/floors.mjs` writes the file, `--check` only compares. It does not know what the areas do.
+
+import { readFileSync, writeFileSync } from "node:fs";
+
+/** Areas by floor, lowest first. An area imports areas of lower floors only, each through its mod.ts. */
+const floors = [
+  ["base"],
+  ["tensor"],
+  ["runtime", "checkpoint", "text", "settings", "journal"],
+  ["models"],
+  ["hooks"],
+  ["engine"],
+  ["memory", "adapt"],
+  ["lab", "recommend"],
+  ["serve"],
+  ["cli"],
+];
+
+/** Areas that an area does without although they are lower: memory declares what it needs and is handed it. */
+const never = { memory: ["engine"] };
+
+/** Third parties of an area, for the files that may import them: "*" until it is known which file it is. */
+const thirdParties = {
+  "runtime/ort.ts": ["koffi", "onnxruntime-node", "node:module"],
+  "runtime/library.ts": ["koffi", "onnxruntime-node", "node:module"],
+  "checkpoint/*": ["@huggingface/hub"],
+  "text/chat.ts": ["@huggingface/jinja"],
+  "memory/sqlite.ts": ["node:sqlite"],
+  "memory/postgres.ts": ["pg"],
+  "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
+  "cli/*": ["citty", "@clack/prompts", "node:module"],
+};
+
+const places = floors.flatMap((areas, floor) => areas.map((area) => ({ area, floor })));
+
+/** A rule that forbids every import in `includes` but the allowed ones (gitignore patterns, the last match decides). */
+function onlyImports(includes, allowed, message) {
+  const options = { patterns: [{ group: ["**", ...allowed], message }] };
+  return { includes, linter: { rules: { style: { noRestrictedImports: { level: "error", options } } } } };
+}
+
+/** What every file of an area may import; `up` leads from the file's folder to src/. */
+function allowedIn({ area, floor }, up, isTest) {
+  const lower = floors
+    .slice(0, floor)
+    .flat()
+    .filter((name) => !never[area]?.includes(name));
+  return [
+    "!./*.ts",
+    ...(up === "../" ? [] : ["!../*.ts"]),
+    ...lower.map((area) => `!${up}${area}/mod.ts`),
+    ...(floor >= 2 || isTest ? ["!node:*", "!node:*/*", "node:sqlite"] : []),
+    // The linter does not see what createRequire loads.
+    ...(isTest ? [] : ["node:module"]),
+    ...(floor >= 2 ? ["!zod"] : []),
+    ...(isTest ? ["!fast-check", `!${up}../test/*.ts`] : []),
+  ];
+}
+
+function areaOverrides(place) {
+  const { area, floor } = place;
+  const own = Object.keys(thirdParties).filter((file) => file.startsWith(`${area}/`));
+  const parties = (file) => (thirdParties[file] ?? []).map((name) => `!${name}`);
+  const message =
+    `src/${area} is on floor ${floor}: it may import its own files, mod.ts of lower floors` +
+    `${floor >= 2 ? ", node:*, zod" : ""} and what scripts/floors.mjs names for the file.`;
+  const rule = (includes, up, isTest, file) =>
+    onlyImports(includes, [...allowedIn(place, up, isTest), ...parties(`${area}/*`), ...parties(file)], message);
+  return [
+    rule([`src/${area}/*.ts`], "../", false),
+    rule([`src/${area}/*/*.ts`], "../../", false),
+    ...own.filter((file) => !file.endsWith("*")).map((file) => rule([`src/${file}`], "../", false, file)),
+    rule([`src/${area}/*.test.ts`, `src/${area}/*.fixture.ts`], "../", true),
+    rule([`src/${area}/*/*.test.ts`, `src/${area}/*/*.fixture.ts`], "../../", true),
+  ];
+}
+
+const overrides = [
+  onlyImports(["src/**"], [], "This folder is no area of the house: name it and its floor in scripts/floors.mjs."),
+  onlyImports(
+    ["src/*.ts"],
+    ["!./*/mod.ts", "!node:*", "!node:*/*"],
+    "The root of the package imports mod.ts of areas only.",
+  ),
+  ...places.flatMap(areaOverrides),
+  onlyImports(
+    ["web/**"],
+    [
+      "!./**",
+      "!../**",
+      "**/src/**",
+      "!**/src/*/mod.ts",
+      "**/src/cli/**",
+      "!vite",
+      "!preact",
+      "!preact/**",
+      "!uplot",
+    ].concat("!@observablehq/plot"),
+    "web/ is on floor 9: its own files, mod.ts of areas, vite, preact, uPlot and Observable Plot.",
+  ),
+  onlyImports(
+    ["examples/**"],
+    ["!node:*", "!node:*/*", "!../src/*/mod.ts", "!../src/mod.ts"],
+    "An example imports what the package exports.",
+  ),
+];
+
+const path = new URL("../floors.biome.json", import.meta.url);
+const text = `{ "overrides": [\n${overrides.map((override) => JSON.stringify(override)).join(",\n")}\n] }\n`;
+if (!process.argv.includes("--check")) writeFileSync(path, text);
+else if (readFileSync(path, "utf8") !== text) {
+  console.error("floors.biome.json is not what scripts/floors.mjs writes; run: node scripts/floors.mjs");
+  process.exitCode = 1;
+}

@@ -1,0 +1,74 @@
+// Prepared forms: one folder a model's content and form, written beside and renamed, so that what is seen is whole.
+// It does not know what is in the folder.
+
+import { mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { IroriError } from "../base/mod.ts";
+import { bytesUnder, checkRoom, exists, syncTree } from "./store-disk.ts";
+import type { FlightOptions } from "./store-flights.ts";
+import { lockIn, type Place, publish, writeIn } from "./store-place.ts";
+
+export type WritePrepared = (folder: string, options: Required<FlightOptions>) => Promise<void>;
+
+export interface PreparedKey {
+  readonly contentId: string;
+  /** A short word such as f32 or q4. */
+  readonly form: string;
+}
+
+export function preparedFolder({ home }: Place, key: PreparedKey): string {
+  return join(home, "prepared", folderName(key));
+}
+
+export async function writePrepared(
+  place: Place,
+  key: PreparedKey,
+  write: WritePrepared,
+  neededBytes: number | undefined,
+  options: Required<FlightOptions>,
+): Promise<string> {
+  const target = preparedFolder(place, key);
+  await using lock = await lockIn(place, `prepared-${folderName(key)}`, options);
+  if (await exists(target)) return target;
+  const what = `the prepared form ${key.form}`;
+  await checkRoom({ disk: place.disk, folder: place.home, writing: what, neededBytes });
+  const folder = join(lock.folder, "prepared");
+  const make = async () => {
+    await mkdir(folder);
+    await write(folder, options);
+    await syncTree(folder);
+    await publish(folder, target);
+  };
+  await writeIn(place, what, make, neededBytes);
+  return target;
+}
+
+/** Takes the folder out of sight first: nobody ever sees half of it. */
+export async function removePrepared(place: Place, key: PreparedKey): Promise<void> {
+  await using lock = await lockIn(place, `prepared-${folderName(key)}`);
+  const folder = preparedFolder(place, key);
+  if (!(await exists(folder))) return;
+  await writeIn(place, `the removal of ${folder}`, () => publish(folder, join(lock.folder, "old")));
+}
+
+/** Removes every form of a content; returns the bytes that they took. */
+export async function removeForms(place: Place, contentId: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(join(place.home, "prepared"))) {
+    if (!name.startsWith(`${shortId(contentId)}-`)) continue;
+    const form = name.slice(shortId(contentId).length + 1);
+    bytes += await bytesUnder(join(place.home, "prepared", name));
+    await removePrepared(place, { contentId, form });
+  }
+  return bytes;
+}
+
+function folderName({ contentId, form }: PreparedKey): string {
+  if (/^[a-z0-9][a-z0-9._-]{0,60}$/.test(form)) return `${shortId(contentId)}-${form}`;
+  throw new IroriError("bad-input", { what: "the name of a prepared form", got: form, wanted: "letters, digits, . _ -" });
+}
+
+/** 96 bits of the content's hash: as good as all, and a path that people can read. */
+function shortId(contentId: string): string {
+  return contentId.slice(0, 24);
+}

@@ -1,0 +1,218 @@
+// The store of models on this disk: pulled once, found by name, with room for their prepared forms. Whatever is
+// visible in it is whole. It does not know formats, families or what a prepared form holds.
+
+import { mkdir, realpath, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { IroriError } from "../base/mod.ts";
+import { type CatalogEntry, catalog } from "./catalog.ts";
+import { diskCall } from "./model-file.ts";
+import { quoted } from "./quoted.ts";
+import { modelName, parseSource, type Source, sourceForms } from "./source.ts";
+import { hashContent, hashFile } from "./source-file.ts";
+import { bytesUnder, type Disk, exists, realDisk } from "./store-disk.ts";
+import { Flights } from "./store-flights.ts";
+import { sweep } from "./store-lock.ts";
+import { lockIn, type Place, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
+import * as prepared from "./store-prepared.ts";
+import { noteFile, type PullOptions, pullBlob, wholeReference } from "./store-pull.ts";
+import { blobPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
+
+export interface StoreOptions {
+  /** Milliseconds since 1970; default the machine's. */
+  readonly clock?: () => number;
+  /** How long another process may hold a model without a sign of work before waiting ends in an error. */
+  readonly patienceMs?: number;
+  readonly catalog?: readonly CatalogEntry[];
+  readonly disk?: Disk;
+}
+
+export interface StoredModel {
+  readonly name: string;
+  /** As parseSource reads it. */
+  readonly source: string;
+  /** The file or folder to give to openCheckpoint. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Of the file; absent for folders and for files in place of a gigabyte or more. */
+  readonly sha256?: string;
+  /** Equal for equal content: what prepared forms are keyed by. */
+  readonly contentId: string;
+  /** SPDX identifier. */
+  readonly license?: string;
+  readonly family?: string;
+  readonly description?: string;
+  /** Milliseconds since 1970. */
+  readonly pulledAt: number;
+  /** True for `file:` models: they stay where they are. */
+  readonly isInPlace: boolean;
+}
+
+type Content = Pick<StoredModel, "contentId">;
+
+export class Store {
+  readonly home: string;
+  private readonly place: Place;
+  private readonly flights = new Flights();
+
+  private constructor(place: Place) {
+    this.home = place.home;
+    this.place = place;
+  }
+
+  /** Opens the store in folder `home`, which is made where it is missing, and removes what dead processes left. */
+  static async open(home: string, options: StoreOptions = {}): Promise<Store> {
+    const defaults = { clock: Date.now, patienceMs: 10 * 60_000, catalog, disk: realDisk };
+    const place: Place = { ...defaults, ...options, home: resolve(home) };
+    await writeIn(place, "the store's folders", async () => {
+      for (const name of storeFolders) await mkdir(join(place.home, name), { recursive: true });
+      await sweep(place.home, place.clock);
+    });
+    return new Store(place);
+  }
+
+  /** The model of a source, fetched where it is not here yet; one download for any number of callers and processes. */
+  async pull(source: Source | string, options: PullOptions = {}): Promise<StoredModel> {
+    const wanted = typeof source === "string" ? await this.resolve(source) : source;
+    const name = await this.nameOf(wanted);
+    if (wanted.kind === "file") {
+      const note = (work: WorkOptions) => noteFile(this.place, wanted.path, work);
+      return this.model(await this.flights.run(`pull ${name}`, options, note));
+    }
+    const entry = wanted.kind === "catalog" ? this.entry(wanted.name) : undefined;
+    const known = await wholeReference(this.place, name);
+    if (known) return this.model(known);
+    const { python, isOffline = false } = options;
+    const fetched = await this.flights.run(`pull ${name}`, options, ({ signal, onProgress }) => {
+      return pullBlob(this.place, { name, source: wanted, entry, python, isOffline, signal: signal!, onProgress: onProgress! });
+    });
+    return this.model(fetched);
+  }
+
+  async list(): Promise<StoredModel[]> {
+    const models: StoredModel[] = [];
+    for (const name of await referenceNames(this.home)) {
+      const reference = await readReference(this.home, name);
+      if (reference) models.push(this.model(reference)); // removed meanwhile otherwise
+    }
+    return models;
+  }
+
+  /** A model that was pulled, by its name or source; undefined where its file is gone or has changed since. */
+  async find(nameOrSource: string): Promise<StoredModel | undefined> {
+    const reference = await wholeReference(this.place, await this.nameOf(parseSource(nameOrSource)));
+    return reference && this.model(reference);
+  }
+
+  /** Forgets a model and frees what no other model uses. A file in place is never deleted. */
+  async remove(nameOrSource: string): Promise<{ readonly freedBytes: number }> {
+    const name = await this.nameOf(parseSource(nameOrSource));
+    const path = referencePath(this.home, name);
+    await using _model = await lockIn(this.place, `model-${name}`);
+    await using _commit = await lockIn(this.place, "commit");
+    if (!(await exists(path))) {
+      const got = (await referenceNames(this.home)).join(", ") || "an empty store";
+      throw new IroriError("not-found", { what: `${quoted(nameOrSource)} is not in the store`, got });
+    }
+    const reference = await readReference(this.home, name).catch((error: unknown) => {
+      if (error instanceof IroriError && error.code === "bad-file") return undefined; // removing it is what that advises
+      throw error;
+    });
+    const others = await this.otherReferences(name);
+    return await writeIn(this.place, `the removal of ${name}`, async () => {
+      const freedBytes = await bytesUnder(path);
+      await rm(path);
+      return { freedBytes: freedBytes + (reference ? await this.free(reference, others) : 0) };
+    });
+  }
+
+  /** Hashes the model again; anything but the bytes that were pulled is a bad-file error. */
+  async verify(model: StoredModel, options: WorkOptions = {}): Promise<void> {
+    const { path, isInPlace, contentId, name } = model;
+    const got = isInPlace ? (await hashContent(path, options)).contentId : await hashFile(path, options);
+    if (got === contentId) return;
+    const next = isInPlace ? "pull it again" : `remove it (irori rm ${name}) and pull it again`;
+    throw new IroriError("bad-file", { what: `${path}: sha256 of its content`, got, wanted: contentId, next });
+  }
+
+  /** Where the prepared form of a model lies once it is written. `form` is a short word such as f32 or q4. */
+  preparedFolder({ contentId }: Content, form: string): string {
+    return prepared.preparedFolder(this.place, { contentId, form });
+  }
+
+  /** Whether the prepared form is here; it is whole then. */
+  async hasPrepared(model: Content, form: string): Promise<boolean> {
+    return await exists(this.preparedFolder(model, form));
+  }
+
+  /**
+   * The folder of the prepared form; where it is not here yet, `write` fills a folder beside, which is flushed and
+   * renamed. One writer at a time in all processes; what a killed or failed writer left is never seen.
+   */
+  async writePrepared(
+    { contentId }: Content,
+    form: string,
+    write: prepared.WritePrepared,
+    options: WorkOptions & { readonly neededBytes?: number | undefined } = {},
+  ): Promise<string> {
+    const key = { contentId, form };
+    const target = prepared.preparedFolder(this.place, key);
+    if (await exists(target)) return target;
+    return await this.flights.run(`prepare ${target}`, options, (work) => {
+      return prepared.writePrepared(this.place, key, write, options.neededBytes, work);
+    });
+  }
+
+  /** Removes a prepared form, so that it can be written anew. Who has its files mapped keeps them. */
+  async removePrepared({ contentId }: Content, form: string): Promise<void> {
+    await prepared.removePrepared(this.place, { contentId, form });
+  }
+
+  /** A typed name: a source, or the name under which `list` shows a model. */
+  private async resolve(text: string): Promise<Source> {
+    const source = parseSource(text);
+    if (source.kind !== "catalog" || this.place.catalog.some(({ name }) => name === source.name)) return source;
+    const reference = await readReference(this.home, source.name);
+    return reference ? parseSource(reference.source) : source;
+  }
+
+  private entry(name: string): CatalogEntry {
+    const entry = this.place.catalog.find((entry) => entry.name === name);
+    if (entry) return entry;
+    const wanted = `${this.place.catalog.map((entry) => entry.name).join(", ")}, or ${sourceForms}`;
+    throw new IroriError("not-found", { what: `${quoted(name)} is neither in the catalog nor in the store`, wanted });
+  }
+
+  private async nameOf(source: Source): Promise<string> {
+    if (source.kind !== "file") return modelName(source);
+    const path = (await exists(source.path)) ? await diskCall(source.path, () => realpath(source.path)) : resolve(source.path);
+    return modelName({ kind: "file", path });
+  }
+
+  private async otherReferences(name: string): Promise<Reference[]> {
+    const references: Reference[] = [];
+    for (const other of await referenceNames(this.home)) {
+      const reference = other === name ? undefined : await readReference(this.home, other);
+      if (reference) references.push(reference);
+    }
+    return references;
+  }
+
+  /** Removes a forgotten model's bytes and prepared forms where no other model has the same content. */
+  private async free({ contentId, place }: Reference, others: readonly Reference[]): Promise<number> {
+    let bytes = 0;
+    const blob = blobPath(this.home, contentId);
+    const isShared = others.some((other) => other.place.kind === "blob" && other.contentId === contentId);
+    if (place.kind === "blob" && !isShared) {
+      bytes += await bytesUnder(blob);
+      await rm(blob, { force: true });
+    }
+    if (others.some((other) => other.contentId === contentId)) return bytes;
+    return bytes + (await prepared.removeForms(this.place, contentId));
+  }
+
+  private model(reference: Reference): StoredModel {
+    const { format: _, place, ...about } = reference;
+    const isInPlace = place.kind === "in-place";
+    return { ...about, path: isInPlace ? place.path : blobPath(this.home, about.contentId), isInPlace };
+  }
+}

@@ -1,0 +1,69 @@
+// What a prepared model is on disk: one file of weights in one form, a tokenizer, and this manifest that describes them.
+// It does not know how they came to be (prepare.ts) nor how they are run (resident.ts).
+import type { Config } from "../models/mod.ts";
+import { type BlockFormat, dequantize, type Value, weight } from "../tensor/mod.ts";
+
+/** "f32": every weight dequantised (lab, training). "blocks": quantised blocks kept bit for bit, for serving. */
+export type Form = "f32" | "blocks";
+
+/** Bytes of one array in the weights file. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export type StoredTensor = { readonly shape: readonly number[] } & (
+  | { readonly values: Extent }
+  | { readonly format: BlockFormat; readonly codes: Extent; readonly scales: Extent; readonly mins?: Extent }
+);
+
+/** What became of the tensors of one type of the checkpoint. */
+export interface FormReport {
+  readonly type: string;
+  readonly tensors: number;
+  readonly parameters: number;
+  /** "4 bit, blocks of 32", "float32" … */
+  readonly form: string;
+  readonly isExact: boolean;
+  readonly bytes: number;
+  /** What the choice costs, where there was one. */
+  readonly note?: string;
+}
+
+export interface Manifest {
+  readonly format: 1;
+  readonly family: string;
+  readonly form: Form;
+  readonly config: Config;
+  readonly tensors: Readonly<Record<string, StoredTensor>>;
+  readonly weightBytes: number;
+  readonly weightSha256: string;
+  readonly chatTemplate?: string;
+  readonly report: readonly FormReport[];
+}
+
+export const FILES = { manifest: "manifest.json", weights: "weights.bin", tokenizer: "tokenizer.bin" } as const;
+
+/** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
+export function storedWeight(name: string, stored: StoredTensor): Value {
+  if ("values" in stored) return weight(name, "float32", stored.shape);
+  const { bits, block } = stored.format;
+  const lead = stored.shape.slice(0, -1);
+  const blocks = (stored.shape.at(-1) as number) / block;
+  const part = (of: string, dtype: "uint8" | "float32", last: number[]) => weight(`${name}#${of}`, dtype, [...lead, ...last]);
+  const mins = stored.mins && part("mins", "float32", [blocks]);
+  return dequantize(part("codes", "uint8", [blocks, (block * bits) / 8]), part("scales", "float32", [blocks]), mins, stored.format);
+}
+
+/** Where each array of the weights file lies, by the names that `storedWeight` gives. */
+export function extentsOf(manifest: Manifest): ReadonlyMap<string, Extent> {
+  const all = new Map<string, Extent>();
+  for (const [name, stored] of Object.entries(manifest.tensors)) {
+    if ("values" in stored) all.set(name, stored.values);
+    else {
+      all.set(`${name}#codes`, stored.codes).set(`${name}#scales`, stored.scales);
+      if (stored.mins) all.set(`${name}#mins`, stored.mins);
+    }
+  }
+  return all;
+}

@@ -1,0 +1,7 @@
+export { Engine, type EngineOptions, type GenerateRequest, Lease, type LeaseOptions, type Prompt } from "./engine.ts";
+export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
+export type { Form, FormReport, Manifest, StoredTensor } from "./manifest.ts";
+export { megabytes, type Plan, type PlanItem } from "./plan.ts";
+export type { EngineEvent } from "./resident.ts";
+export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
+export type { Score } from "./score.ts";

@@ -1,0 +1,103 @@
+// Packing a prepared model for this runtime and CPU: derived weights and prepacked pages that every Program maps, and the Programs' bytes.
+// It does not know checkpoints or requests.
+import { randomUUID } from "node:crypto";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { IroriError } from "../base/mod.ts";
+import { families } from "../models/mod.ts";
+import { type Runtime, writePages } from "../runtime/mod.ts";
+import { fold, type Graph, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
+import { extentsOf, FILES, type Manifest, storedWeight } from "./manifest.ts";
+import { MappedFileWriter } from "./mapped-file.ts";
+import { isPrepacked, type Packed, packName, readPacked, writeStep } from "./packed.ts";
+import { stepGraph } from "./step.ts";
+
+/** One graph of a prepared model in the runtime's terms. */
+export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof fold> {
+  const family = families.find((each) => each.name === manifest.family);
+  if (family === undefined) throw new IroriError("unsupported", { what: `the prepared model is of the family "${manifest.family}"`, wanted: "one this version knows" });
+  const leaves = new Map<string, Value>();
+  const weights = (name: string): Value => {
+    const stored = manifest.tensors[name];
+    if (stored === undefined) throw new IroriError("bad-file", { what: `the prepared model lacks ${name}`, next: "remove it and prepare it again" });
+    const value = leaves.get(name) ?? storedWeight(name, stored);
+    leaves.set(name, value);
+    return value;
+  };
+  return fold(stepGraph(family, manifest.config, weights, rows));
+}
+
+/** ONNX bytes of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
+export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<Uint8Array> {
+  const packed = (await readPacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+  const bytes = onnxBytes(tracedStep(manifest, rows).graph, { locate: (name) => packed.locations[name] });
+  await writeStep(packed, rows, bytes);
+  return bytes;
+}
+
+async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
+  const name = packName(runtime);
+  const staging = join(folder, `staging-${randomUUID()}`);
+  await mkdir(staging);
+  try {
+    await pack(folder, staging, name, manifest, runtime);
+    await rename(staging, join(folder, name)).catch((error: NodeJS.ErrnoException) => {
+      // another process was faster: its pages are the same
+      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+    });
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+  return (await readPacked(folder, runtime)) as Packed;
+}
+
+async function pack(folder: string, staging: string, name: string, manifest: Manifest, runtime: Runtime): Promise<void> {
+  const extents = extentsOf(manifest);
+  const raw = (weight: string): WeightLocation | undefined => {
+    const extent = extents.get(weight);
+    return extent && { location: FILES.weights, offset: String(extent.offset), length: String(extent.length) };
+  };
+  const { graph, derived } = tracedStep(manifest, 1);
+  const stagingName = staging.slice(folder.length + 1);
+  const derivedAt = await writeDerived(derived, folder, staging, stagingName, raw, runtime);
+  const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
+  const locations = isPrepacked(manifest)
+    ? await writePrepacked(graph, folder, staging, whole, runtime)
+    : Object.fromEntries([...extents.keys(), ...Object.keys(derivedAt)].map((weight) => [weight, whole(weight) as WeightLocation]));
+  const final = Object.fromEntries(
+    Object.entries(locations).map(([weight, entry]) => [weight, { ...entry, location: (entry.location as string).replace(stagingName, name) }]),
+  );
+  await writeFile(join(staging, "pages.json"), JSON.stringify(final), { flush: true });
+}
+
+/** Computes the derived weights and writes them; where each lies, relative to the prepared folder. */
+async function writeDerived(derived: Graph, folder: string, staging: string, stagingName: string, raw: (name: string) => WeightLocation | undefined, runtime: Runtime) {
+  const located: Record<string, WeightLocation> = {};
+  if (Object.keys(derived.outputs).length === 0) return located;
+  const bytes = onnxBytes(derived, { locate: raw });
+  await using program = await runtime.compile(bytes, { weightsFolder: folder, prepack: false, optimization: "off", name: "derived weights" });
+  const values = await program.run({});
+  await using file = await MappedFileWriter.create(join(staging, "derived.bin"));
+  for (const [name, tensor] of Object.entries(values)) {
+    const data = tensor.data as Float32Array | Uint8Array;
+    const { offset, length } = await file.append(data);
+    located[name] = { location: `${stagingName}/derived.bin`, offset: String(offset), length: String(length) };
+    tensor[Symbol.dispose]();
+  }
+  await file.finish();
+  return located;
+}
+
+/** Lets the library prepack the step once, and writes its pages into one file that any Program of the model can map. */
+async function writePrepacked(graph: Graph, folder: string, staging: string, locate: (name: string) => WeightLocation | undefined, runtime: Runtime) {
+  const modelPath = join(staging, "saved.onnx");
+  const fileName = "saved.bin";
+  const options = { weightsFolder: folder, prepack: true, optimization: "basic", name: "prepacking", savePrepackedTo: { modelPath, fileName } } as const;
+  await (await runtime.compile(onnxBytes(graph, { locate }), options))[Symbol.asyncDispose]();
+  const location = `${staging.slice(folder.length + 1)}/pages.bin`;
+  const pages = await writePages({ model: await readFile(modelPath), dataFile: join(staging, fileName), to: join(staging, "pages.bin"), location });
+  await Promise.all([modelPath, join(staging, fileName), join(staging, "derived.bin")].map((path) => rm(path, { force: true })));
+  return Object.fromEntries(
+    [...pages.initializers].map(([name, { externalData }]) => [name, Object.fromEntries(externalData.map(({ key, value }) => [key, value]))]),
+  );
+}

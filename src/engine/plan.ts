@@ -1,0 +1,61 @@
+// The memory that a generation needs, item by item, before any of it is allocated.
+// Pure: the budget is passed in; nothing is measured here.
+import { IroriError } from "../base/mod.ts";
+import type { Config } from "../models/mod.ts";
+import { kvCacheBytes } from "./kv-cache.ts";
+
+export interface PlanItem {
+  readonly name: string;
+  readonly bytes: number;
+  /** Mapped files count as memory that the system can take back. */
+  readonly isMapped: boolean;
+}
+export interface Plan {
+  readonly model: string;
+  readonly context: number;
+  readonly items: readonly PlanItem[];
+  /** Sum of what is not mapped. */
+  readonly privateBytes: number;
+  readonly mappedBytes: number;
+}
+export interface PlanWants {
+  readonly model: string;
+  readonly config: Config;
+  /** Bytes of the files that are mapped. */
+  readonly mappedBytes: number;
+  readonly context: number;
+  /** Tokens of one run at most. */
+  readonly chunk: number;
+}
+
+/** Working memory of a run: the widest activations of a chunk, and one row of logits with its candidates. */
+const scratchBytes = (config: Config, chunk: number): number =>
+  4 * (chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize) + 4 * config.vocabSize);
+
+export function planGeneration({ model, config, mappedBytes, context, chunk }: PlanWants): Plan {
+  const items: PlanItem[] = [
+    { name: "weights", bytes: mappedBytes, isMapped: true },
+    { name: `KvCache of ${context.toLocaleString("en")} tokens`, bytes: kvCacheBytes(config, context), isMapped: false },
+    { name: "scratch", bytes: scratchBytes(config, chunk), isMapped: false },
+  ];
+  const sum = (isMapped: boolean) => items.filter((item) => item.isMapped === isMapped).reduce((all, item) => all + item.bytes, 0);
+  return { model, context, items, privateBytes: sum(false), mappedBytes: sum(true) };
+}
+
+/** Throws "no-room" with the table and the longest context that would fit. */
+export function refuseTooLarge(wants: PlanWants, budgetBytes: number): Plan {
+  const plan = planGeneration(wants);
+  const needs = plan.privateBytes + plan.mappedBytes;
+  if (needs <= budgetBytes) return plan;
+  const perToken = kvCacheBytes(wants.config, 1) - kvCacheBytes(wants.config, 0);
+  const longest = Math.floor((budgetBytes - (needs - wants.context * perToken)) / perToken);
+  const table = plan.items.map((item) => `${item.name} ${megabytes(item.bytes)}${item.isMapped ? " (mapped)" : ""}`).join(", ");
+  throw new IroriError("no-room", {
+    what: `${wants.model} at ${wants.context.toLocaleString("en")} tokens needs ${megabytes(needs)} (${table})`,
+    got: `a budget of ${megabytes(budgetBytes)}`,
+    next: longest > 0 ? `${longest.toLocaleString("en")} tokens would fit` : "no context would fit: close other programs or take a smaller model",
+  });
+}
+
+export const megabytes = (bytes: number): string =>
+  bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;

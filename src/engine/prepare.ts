@@ -1,0 +1,61 @@
+// Preparing a checkpoint once: weights in one form, tokenizer and manifest, written by the caller's atomic folder.
+// It does not know the store's layout.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { IroriError } from "../base/mod.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
+import { type Config, type Family, familyOf, familyOfGguf } from "../models/mod.ts";
+import { Tokenizer } from "../text/mod.ts";
+import { type ConvertOptions, convertWeights } from "./convert.ts";
+import { FILES, type Form, type Manifest } from "./manifest.ts";
+import { MappedFileWriter } from "./mapped-file.ts";
+import { readTokenizerFiles } from "./tokenizer-files.ts";
+
+/** The model that a checkpoint holds. */
+export async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
+  if (checkpoint.format === "gguf") {
+    const family = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
+    const has = (name: string) => checkpoint.tensors.has(name);
+    return { family, config: await family.readGguf({ metadata: checkpoint.metadata, has, read: (name) => checkpoint.readFloat32(name) }) };
+  }
+  const type = (checkpoint.config as { model_type?: unknown } | undefined)?.model_type;
+  if (typeof type !== "string")
+    throw new IroriError("bad-file", {
+      what: `${checkpoint.files[0]}: config.json does not name a model_type`,
+      next: "give the folder that holds config.json beside the weights",
+    });
+  const family = familyOf(type);
+  return { family, config: family.parseConfig(checkpoint.config) };
+}
+
+/** Writes the prepared form of the checkpoint at `path` into `folder`. */
+export async function prepare(path: string, form: Form, folder: string, options: ConvertOptions): Promise<Manifest> {
+  await using checkpoint = await openCheckpoint(path);
+  const { family, config } = await identify(checkpoint);
+  const { tokenizer, chatTemplate } = await readTokenizer(checkpoint, path);
+  await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  await using file = await MappedFileWriter.create(join(folder, FILES.weights));
+  const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
+  const { bytes, sha256 } = await file.finish();
+  const manifest: Manifest = {
+    format: 1,
+    family: family.name,
+    form,
+    config,
+    tensors,
+    weightBytes: bytes,
+    weightSha256: sha256,
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    report,
+  };
+  await writeFile(join(folder, FILES.manifest), JSON.stringify(manifest), { flush: true });
+  return manifest;
+}
+
+async function readTokenizer(checkpoint: Checkpoint, path: string) {
+  if (checkpoint.format === "gguf") {
+    const tokenizer = Tokenizer.fromGguf(checkpoint.metadata);
+    return { tokenizer, chatTemplate: tokenizer.chatTemplate };
+  }
+  return readTokenizerFiles(path);
+}

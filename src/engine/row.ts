@@ -1,0 +1,123 @@
+// One row over a step Program: its tokens go in, the candidates of the last position come out; its KvCache grows in place.
+// It does not know text, sampling or other rows.
+import { IroriError } from "../base/mod.ts";
+import { type Binding, type Program, Tensor } from "../runtime/mod.ts";
+import type { KvCache } from "./kv-cache.ts";
+import type { Candidates } from "./sampling.ts";
+import { CANDIDATES } from "./step.ts";
+
+export interface PositionScores {
+  /** log Σ exp(logits) of each position. */
+  readonly logSumExp: Float32Array;
+  /** Most likely token of each position. */
+  readonly best: number[];
+  /** Logits [positions, V]; overwritten by the next step. */
+  readonly logits: Float32Array;
+}
+
+/** Buffers of a step that looks at `positions` positions. */
+class Results implements Disposable {
+  readonly wanted: Tensor<"int64">;
+  readonly inverseTemperature: Tensor<"float32">;
+  readonly logits: Tensor<"float32">;
+  readonly topLogits: Tensor<"float32">;
+  readonly topIds: Tensor<"int64">;
+  readonly logSumExp: Tensor<"float32">;
+  readonly positions: number;
+
+  constructor(positions: number, vocabSize: number) {
+    const best = Math.min(CANDIDATES, vocabSize);
+    this.positions = positions;
+    this.wanted = Tensor.of("int64", [positions]);
+    this.inverseTemperature = Tensor.of("float32", [positions]);
+    this.logits = Tensor.of("float32", [positions, vocabSize]);
+    this.topLogits = Tensor.of("float32", [positions, best]);
+    this.topIds = Tensor.of("int64", [positions, best]);
+    this.logSumExp = Tensor.of("float32", [positions]);
+  }
+  get inputs() {
+    return { wanted: this.wanted, inverseTemperature: this.inverseTemperature };
+  }
+  get outputs() {
+    return { logits: this.logits, topLogits: this.topLogits, topIds: this.topIds, logSumExp: this.logSumExp };
+  }
+  [Symbol.dispose](): void {
+    for (const tensor of [...Object.values(this.inputs), ...Object.values(this.outputs)]) tensor[Symbol.dispose]();
+  }
+}
+
+export class Row implements Disposable {
+  readonly #program: Program;
+  readonly #cache: KvCache;
+  readonly #vocabSize: number;
+  readonly #past = Tensor.of("int32", [1]);
+  readonly #owned = new DisposableStack();
+  #ids: Tensor<"int64"> | undefined;
+  #results: Results | undefined;
+  #binding: Binding | undefined;
+
+  constructor(program: Program, cache: KvCache, vocabSize: number) {
+    this.#program = program;
+    this.#cache = cache;
+    this.#vocabSize = vocabSize;
+  }
+
+  /**
+   * Appends tokens in one run; the candidates of what follows the last. They are overwritten by the next step.
+   * @param temperature of `logSumExp`; 0 leaves it at 1
+   */
+  async step(ids: readonly number[], temperature: number, signal?: AbortSignal): Promise<Candidates> {
+    const results = this.#resultsFor(1);
+    results.wanted.data[0] = BigInt(ids.length - 1);
+    results.inverseTemperature.data[0] = temperature > 0 ? 1 / temperature : 1;
+    await this.#run(ids, results, signal);
+    return {
+      ids: results.topIds.data,
+      logits: results.topLogits.data,
+      logSumExp: results.logSumExp.data[0] as number,
+      all: results.logits.data,
+    };
+  }
+
+  /** Appends tokens in one run; what the model thinks at every one of them. */
+  async scores(ids: readonly number[], signal?: AbortSignal): Promise<PositionScores> {
+    const results = this.#resultsFor(ids.length);
+    for (let i = 0; i < ids.length; i++) results.wanted.data[i] = BigInt(i);
+    results.inverseTemperature.data.fill(1);
+    await this.#run(ids, results, signal);
+    const best = Math.min(CANDIDATES, this.#vocabSize);
+    return {
+      logSumExp: results.logSumExp.data,
+      best: ids.map((_, i) => Number(results.topIds.data[i * best])),
+      logits: results.logits.data,
+    };
+  }
+
+  #resultsFor(positions: number): Results {
+    if (this.#results?.positions !== positions) this.#results = this.#owned.use(new Results(positions, this.#vocabSize));
+    return this.#results;
+  }
+
+  async #run(ids: readonly number[], results: Results, signal: AbortSignal | undefined): Promise<void> {
+    const { length, context } = this.#cache;
+    if (length + ids.length > context)
+      throw new IroriError("no-room", { what: "the KvCache is full", got: `${length} + ${ids.length} tokens`, wanted: `at most ${context}` });
+    if (this.#ids?.shape[0] !== ids.length) this.#ids = this.#owned.use(Tensor.of("int64", [ids.length]));
+    ids.forEach((id, i) => {
+      (this.#ids as Tensor<"int64">).data[i] = BigInt(id);
+    });
+    this.#past.data[0] = length;
+    const inputs = { "ids.0": this.#ids, "past.0": this.#past, ...results.inputs };
+    if (this.#binding === undefined) {
+      const cache = this.#cache.ports(0);
+      this.#binding = this.#owned.use(this.#program.bind({ ...inputs, ...cache.inputs }, { ...results.outputs, ...cache.outputs }));
+    } else this.#binding.set(inputs, results.outputs);
+    await this.#binding.run(signal === undefined ? {} : { signal });
+    this.#cache.length += ids.length;
+  }
+
+  [Symbol.dispose](): void {
+    this.#owned.dispose();
+    this.#past[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,69 @@
+// What a family of models is: its configuration, its names in each checkpoint format, and its program as a traced Graph.
+// It does not know where weights come from nor how attention remembers: both are handed to `trace`.
+import type { AttentionOptions, Dim, Value } from "../tensor/mod.ts";
+
+/** The hyper-parameters that the engine needs of every family. */
+export interface Config {
+  /** V: rows of the embedding. */
+  readonly vocabSize: number;
+  /** L. */
+  readonly layers: number;
+  /** H: query heads; G: key-value heads; K: channels of a head. */
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  /** D: width of the residual stream. */
+  readonly hiddenSize: number;
+  /** The longest sequence it was made for, in tokens. */
+  readonly maxPositions: number;
+}
+
+/** A weight by its checkpoint name, float32 of the given shape (whatever its stored form). */
+export type Weights = (name: string, shape: readonly number[]) => Value;
+
+/** cos and sin tables [P, R/2] of a rotary embedding. */
+export interface RotaryTables {
+  readonly cos: Value;
+  readonly sin: Value;
+}
+
+/** The tokens of a run: their ids and the way they attend to each other and to the past. */
+export interface Tokens {
+  /** int64, leading shape `lead`: [B, T] all at once, or [T] packed rows over their KvCaches. */
+  readonly ids: Value;
+  readonly lead: readonly Dim[];
+  /** q [...lead, H, K]; k, v [...lead, G, K] before rotation → z [...lead, H, K]. HookPoints under `options.hook`. */
+  attend(layer: number, q: Value, k: Value, v: Value, tables: RotaryTables | undefined, options: AttentionOptions): Value;
+}
+
+/** Where a checkpoint's tensor stands in a GGUF file. */
+export interface GgufTensor {
+  readonly name: string;
+  /** Row r of the family's tensor is row `rows(r)` of the file's. */
+  readonly rows?: (row: number) => number;
+}
+
+export interface GgufSource {
+  readonly metadata: ReadonlyMap<string, unknown>;
+  readonly has: (tensor: string) => boolean;
+  readonly read: (tensor: string) => Promise<Float32Array>;
+}
+
+export interface Family<C extends Config = Config> {
+  /** `model_type` of config.json. */
+  readonly name: string;
+  /** `general.architecture` values of GGUF files that hold it. */
+  readonly ggufNames: readonly string[];
+  /** Reads config.json as transformers 4 and 5 write it; a setting that is not supported throws. */
+  parseConfig(json: unknown): C;
+  readGguf(source: GgufSource): Promise<C>;
+  /** Every weight: checkpoint name and shape. */
+  weights(config: C): ReadonlyMap<string, readonly number[]>;
+  ggufTensor(config: C, name: string): GgufTensor;
+  /** Hidden states [...lead, D] after the final norm. */
+  trace(config: C, weights: Weights, tokens: Tokens): Value;
+  /** Logits [..., V] of hidden states [..., D]. */
+  head(config: C, weights: Weights, hidden: Value): Value;
+  /** Name of the weight that the head multiplies with. */
+  headWeight(config: C): string;
+}

@@ -1,0 +1,69 @@
+// The two ways tokens attend: all at once under a mask (lab, training), or packed rows over their KvCaches (generation).
+// They do not know families.
+import { type AttentionOptions, attention, cachedAttention, concat, type Dim, input, positionsFrom, rotary, split, tap, type Value } from "../tensor/mod.ts";
+import type { Config, RotaryTables, Tokens } from "./family.ts";
+
+/**
+ * All tokens at once.
+ * @param ids int64 [B, T]
+ * @param positions int64 [B, T]: rows of the rotary tables
+ * @param mask bool [B|1, 1, T, T]: true where a query may see a key
+ */
+export function wholeSequence(ids: Value, positions: Value, mask: Value): Tokens {
+  return {
+    ids,
+    lead: ids.shape,
+    attend(_layer, q, k, v, tables, options) {
+      const turn = (x: Value, name: string) => rotated(x, tables, positions, `${options.hook}.${name}`);
+      return attention(turn(q, "hook_rot_q"), turn(k, "hook_rot_k"), v, mask, options);
+    },
+  };
+}
+
+const rotated = (x: Value, tables: RotaryTables | undefined, positions: Value, hook: string): Value =>
+  tables === undefined ? x : tap(rotary(x, tables.cos, tables.sin, positions), hook);
+
+export interface CachedRows extends Tokens {
+  /** Updated caches by output name, to be written over the inputs of the same name without the final "'". */
+  readonly caches: Readonly<Record<string, Value>>;
+}
+
+/**
+ * R rows, each with its own tokens and its own KvCache. Inputs per row r: `ids.r` int64 [Tr], `past.r` int32 [1]
+ * (tokens already in its cache), and per layer l `k.r.l`, `v.r.l` float32 [1, G, Cr, K], written in place as `k.r.l'`, `v.r.l'`.
+ */
+export function cachedRows(config: Config, rows: number): CachedRows {
+  const all = Array.from({ length: rows }, (_, r) => ({
+    ids: input(`ids.${r}`, "int64", [`T${r}`]),
+    past: input(`past.${r}`, "int32", [1]),
+    length: `T${r}` as Dim,
+  }));
+  const ids = concat(all.map((row) => row.ids), 0);
+  const caches: Record<string, Value> = {};
+  const cacheInput = (kind: "k" | "v", r: number, layer: number): Value =>
+    input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, `C${r}`, config.headSize]);
+
+  const attend = (layer: number, q: Value, k: Value, v: Value, tables: RotaryTables | undefined, options: AttentionOptions): Value => {
+    const lengths = all.map((row) => row.length);
+    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 0, lengths)) as [readonly Value[], readonly Value[], readonly Value[]];
+    const turn = (parts: readonly Value[], name: string): readonly Value[] => {
+      if (tables === undefined) return parts;
+      const turned = parts.map((x, r) => {
+        const row = all[r] as (typeof all)[number];
+        return rotary(x, tables.cos, tables.sin, positionsFrom(row.past, row.length));
+      });
+      return split(tap(concat(turned, 0), `${options.hook}.${name}`), 0, lengths);
+    };
+    const [rq, rk] = [turn(qs, "hook_rot_q"), turn(ks, "hook_rot_k")];
+    const zs = all.map(({ past }, r) => {
+      const memory = [cacheInput("k", r, layer), cacheInput("v", r, layer)] as const;
+      const [z, keys, values] = cachedAttention([rq[r] as Value, rk[r] as Value, vs[r] as Value], memory, past, options);
+      caches[`k.${r}.${layer}'`] = keys;
+      caches[`v.${r}.${layer}'`] = values;
+      return z;
+    });
+    return concat(zs, 0);
+  };
+  return { ids, lead: ids.shape, attend, caches };
+}
+

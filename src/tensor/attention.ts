@@ -1,0 +1,138 @@
+// Attention as functions in primitives: over all tokens at once, and of one row over its KvCache; with the kernel that equals the latter.
+// HookPoints inside (scores, pattern) have names under the function's `hook` attribute.
+import { addDims, type Dim, divideDims } from "./dim.ts";
+import { isPositionsFrom, isRotary, positionsFrom, rotary, softmax, tap } from "./functions.ts";
+import { valueHash } from "./graph.ts";
+import { arange, concat, lessEqual, reshape, split, splitOrigin, transpose, where } from "./ops.ts";
+import { matmul, scatterRows } from "./products.ts";
+import { apply, applyAll, defineFunction, type Op, scalar, type Value } from "./value.ts";
+
+/** Stands for minus infinity without making NaN of a row that sees nothing. */
+const NEVER = -3e38;
+
+/** softmax(q kᵀ · scale where mask) v by groups of heads: q [B,T,H,K]; k, v [B,S,G,K]; mask bool [B|1,1,T,S] → [B,T,H,K]. */
+const attentionOp = defineFunction("attention", ([q, k, v, mask], { scale, hook }) => {
+  const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
+  const [, s, g] = (k as Value).shape as [Dim, Dim, number];
+  const perGroup = divideDims(h, g) as number;
+  // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
+  const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
+  const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale as number });
+  const scores = tap(reshape(raw, [b, h, t, s]), `${hook}.hook_attn_scores`);
+  const pattern = tap(softmax(where(mask as Value, scores, scalar(NEVER))), `${hook}.hook_pattern`);
+  const z = matmul(reshape(pattern, [b, g, perGroup, t, s]), heads(v as Value, s, 1));
+  return [reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d])];
+});
+export interface AttentionOptions {
+  /** Factor of the scores, usually 1/√K. */
+  readonly scale: number;
+  /** Prefix of the names of the HookPoints inside, "blocks.0.attn". */
+  readonly hook: string;
+}
+export const attention = (q: Value, k: Value, v: Value, mask: Value, options: AttentionOptions): Value =>
+  apply(attentionOp, [q, k, v, mask], { ...options });
+
+/** One row's new tokens over its KvCache: q [T,H,K]; k, v [T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [T,H,K], caches']. */
+const cachedAttentionOp = defineFunction("cachedAttention", ([q, k, v, kCache, vCache, past], { scale, hook }) => {
+  const [t, h, d] = (q as Value).shape as [Dim, number, number];
+  const [, g, c] = (kCache as Value).shape as [number, number, Dim];
+  const positions = positionsFrom(past as Value, t);
+  const write = (cache: Value, x: Value): Value =>
+    scatterRows(cache, positions, reshape(transpose(x, [1, 0, 2]), [1, g, t, d]));
+  const [keys, values] = [write(kCache as Value, k as Value), write(vCache as Value, v as Value)];
+  const rows = (cache: Value): Value => transpose(cache, [0, 2, 1, 3]);
+  const mask = lessEqual(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]));
+  const z = attention(reshape(q as Value, [1, t, h, d]), rows(keys), rows(values), mask, {
+    scale: scale as number,
+    hook: hook as string,
+  });
+  return [reshape(z, [t, h, d]), keys, values];
+});
+export const cachedAttention = (
+  [q, k, v]: readonly [Value, Value, Value],
+  [kCache, vCache]: readonly [Value, Value],
+  past: Value,
+  options: AttentionOptions,
+): readonly [Value, Value, Value] =>
+  applyAll(cachedAttentionOp, [q, k, v, kCache, vCache, past], { ...options }) as unknown as readonly [Value, Value, Value];
+export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op === cachedAttentionOp;
+
+/**
+ * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [T, (H+2G)·K]: → [z [T, H·K], caches'].
+ * The kernel always sees one more (zero) token, so that a single token and a chunk give the same bits; its key and value land
+ * behind the row's own, so a cache needs one spare position. Cache rows from past+T on are undefined.
+ */
+const groupQueryAttentionOp = defineFunction(
+  "groupQueryAttention",
+  ([qkv, kCache, vCache, past, cosTable, sinTable], attrs) => {
+    const { heads, kvHeads, headSize, scale, hook } = attrs as unknown as GroupQueryAttrs;
+    const t = (qkv as Value).shape[0] as Dim;
+    const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
+    const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) => reshape(x, [t, i === 0 ? heads : kvHeads, headSize]));
+    const positions = positionsFrom(past as Value, t);
+    const turn = (x: Value): Value => rotary(x, cosTable as Value, sinTable as Value, positions);
+    const [z, keys, values] = cachedAttention(
+      [turn(q as Value), turn(k as Value), v as Value],
+      [kCache as Value, vCache as Value],
+      past as Value,
+      { scale, hook },
+    );
+    return [reshape(z, [t, heads * headSize]), keys, values];
+  },
+  {
+    emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable], node) => {
+      const { heads, kvHeads, headSize, scale } = node.attrs as unknown as GroupQueryAttrs;
+      const t = (node.inputs[0] as Value).shape[0] as Dim;
+      const capacity = (node.inputs[1] as Value).shape[2] as Dim;
+      const width = (heads + 2 * kvHeads) * headSize;
+      const zero = e.literal({ dtype: "float32", shape: [1, width] }, new Uint8Array(width * 4));
+      const longer = addDims(t, 1);
+      const known = (name: string, ...shape: Dim[]): string => e.describe(name, { dtype: "float32", shape });
+      const rows = known(e.one("Concat", [qkv as string, zero], { axis: 0 }), longer, width);
+      const padded = known(e.one("Unsqueeze", [rows, e.ints(0)]), 1, longer, width);
+      const int32 = (name: string): string => e.one("Cast", [name], { to: 6 });
+      const length = e.one("Add", [past as string, int32(e.dim(t))]);
+      const [z, keys, values] = e.node(
+        "GroupQueryAttention",
+        [padded, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable] as string[],
+        { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
+        3,
+        "com.microsoft",
+      );
+      known(z as string, 1, longer, heads * headSize);
+      const flat = known(e.one("Squeeze", [z as string, e.ints(0)]), longer, heads * headSize);
+      return [e.one("Slice", [flat, e.ints(0), e.ints(-1), e.ints(0)]), keys as string, values as string];
+    },
+  },
+);
+interface GroupQueryAttrs {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headSize: number;
+  readonly scale: number;
+  readonly hook: string;
+}
+
+/** The kernel's form of a cached attention whose q and k were just rotated by their own positions, or undefined. */
+export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions): readonly Value[] | undefined {
+  const [q, k, v, kCache, vCache, past] = inputs as [Value, Value, Value, Value, Value, Value];
+  if (!isRotary(q.node) || !isRotary(k.node)) return undefined;
+  const [q0, cosTable, sinTable, positions] = q.node.inputs as [Value, Value, Value, Value];
+  const [k0, kCos, kSin, kPositions] = k.node.inputs as [Value, Value, Value, Value];
+  const sameTables = valueHash(cosTable) === valueHash(kCos) && valueHash(sinTable) === valueHash(kSin);
+  const own = [positions, kPositions].every((p) => isPositionsFrom(p.node) && valueHash(p.node.inputs[0] as Value) === valueHash(past));
+  const [t, heads, headSize] = q0.shape as [Dim, number, number];
+  const kvHeads = k0.shape[1] as number;
+  // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8
+  if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
+  const flat = [q0, k0, v].map((x, i) => reshape(x, [t, (i === 0 ? heads : kvHeads) * headSize]));
+  const qkv = splitOrigin(flat) ?? concat(flat, -1);
+  const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable], {
+    heads,
+    kvHeads,
+    headSize,
+    scale: attrs.scale,
+    hook: attrs.hook,
+  });
+  return [reshape(kernel[0] as Value, [t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
+}

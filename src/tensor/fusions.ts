@@ -1,0 +1,108 @@
+// Fusions: rewrites of a Graph into forms that the runtime has kernels for, each equal to what it replaces.
+// They stand in one list and run in its order; the tests prove each entry of the list by the same comparison.
+import { groupQueryForm, isCachedAttention, type AttentionOptions } from "./attention.ts";
+import {
+  addProduct,
+  type BlockFormat,
+  blockProduct,
+  blockSums,
+  centreOf,
+  dequantize,
+  isDequantize,
+  isLinear,
+  isLinears,
+  isRmsNorm,
+  isTap,
+  skipRmsNorm,
+} from "./functions.ts";
+import { expand, type Graph, type Rule, rewrite, type Site } from "./graph.ts";
+import { add, concat, isAdd, mul, split } from "./ops.ts";
+import { gather, isGather } from "./products.ts";
+import { type Node, scalar, type Value } from "./value.ts";
+
+export interface Fusion {
+  readonly name: string;
+  readonly rule: Rule;
+}
+
+/** A HookPoint that nobody asked for is nothing. */
+const vanishTaps: Rule = ({ node, inputs }) => (isTap(node) ? inputs : undefined);
+
+/** Rows of a quantised table: gather the codes, then dequantise only those. */
+const gatherQuantized: Rule = ({ node, inputs: [table, indices] }) => {
+  if (!isGather(node) || table === undefined || indices === undefined || !isDequantize(table.node)) return undefined;
+  const [codes, scales, mins] = table.node.inputs.map((part) => gather(part, indices));
+  return [dequantize(codes as Value, scales as Value, mins, formatOf(table.node))];
+};
+
+const formatOf = (node: Node): BlockFormat => node.attrs as unknown as BlockFormat;
+
+/** x · dequantize(W)ᵀ → a product of integer blocks, plus block sums of x times what the blocks are offset by. */
+function blockLinear(x: Value, parts: readonly Value[], format: BlockFormat): Value {
+  const [codes, scales, mins] = parts as [Value, Value, Value | undefined];
+  const product = blockProduct(x, codes, scales, format);
+  const shift = centreOf(format.bits) - format.zero;
+  // scale·(code − zero) + min = scale·(code − centre) + (min + (centre − zero)·scale)
+  const shifted = shift === 0 ? undefined : mul(scales, scalar(shift));
+  const offsets = mins === undefined ? shifted : shifted === undefined ? mins : add(mins, shifted);
+  return offsets === undefined ? product : addProduct(product, blockSums(x, format.block), offsets);
+}
+
+const quantizedLinear: Rule = ({ node, inputs: [x, w] }) =>
+  isLinear(node) && x && w && isDequantize(w.node) ? [blockLinear(x, w.node.inputs, formatOf(w.node))] : undefined;
+
+const sameFormat = (nodes: readonly Node[]): boolean =>
+  nodes.every((node) => isDequantize(node) && node.inputs.length === (nodes[0] as Node).inputs.length) &&
+  new Set(nodes.map((node) => JSON.stringify(formatOf(node)))).size === 1;
+
+/** Layers that read the same input, quantised alike: one product over their rows put together. */
+const quantizedLinears: Rule = ({ node, inputs: [x, ...ws] }) => {
+  if (!isLinears(node) || x === undefined) return undefined;
+  const nodes = ws.map((w) => w.node);
+  if (!sameFormat(nodes)) return undefined;
+  const first = nodes[0] as Node;
+  const parts = first.inputs.map((_, i) => concat(nodes.map((each) => each.inputs[i] as Value), 0));
+  return split(blockLinear(x, parts, formatOf(first)), -1, ws.map((w) => w.shape[0] as number));
+};
+/** What could not be put together stays apart. */
+const separateLinears: Rule = ({ node, inputs: [x, ...ws] }) =>
+  isLinears(node) ? node.op.body?.([x as Value, ...ws], node.attrs) : undefined;
+
+/** rmsNorm(a + b), where a + b is also wanted: both from one kernel. */
+const skipNorm: Rule = ({ node, inputs, users }: Site) => {
+  const fused = (sumInputs: readonly Value[], norm: Node): readonly [Value, Value] => {
+    const [a, b] = sumInputs as [Value, Value];
+    return skipRmsNorm(a, b, norm.inputs[1] as Value, norm.attrs.epsilon as number);
+  };
+  const plain = (add: Node): boolean => isAdd(add) && (add.inputs[0] as Value).shape.join() === (add.inputs[1] as Value).shape.join();
+  const normOf = (add: Node): Node | undefined => users(add).find((user) => isRmsNorm(user) && user.inputs[0]?.node === add);
+  if (plain(node)) {
+    const norm = normOf(node);
+    return norm && [fused(inputs, norm)[1]];
+  }
+  const summed = node.inputs[0]?.node;
+  if (!isRmsNorm(node) || summed === undefined || !plain(summed) || normOf(summed) !== node) return undefined;
+  // the sum was rewritten just before into the kernel's second result
+  const kernel = (inputs[0] as Value).node;
+  return [fused(kernel.inputs.slice(0, 2), node)[0]];
+};
+
+/** Rotary embedding, cache update and attention in one kernel. */
+const cachedAttentionKernel: Rule = ({ node, inputs }) =>
+  isCachedAttention(node) ? groupQueryForm(inputs, node.attrs as unknown as AttentionOptions) : undefined;
+
+export const fusions: readonly Fusion[] = [
+  { name: "tap vanishes", rule: vanishTaps },
+  { name: "gather of quantised rows", rule: gatherQuantized },
+  { name: "quantised linears of one input", rule: quantizedLinears },
+  { name: "linears apart", rule: separateLinears },
+  { name: "quantised linear", rule: quantizedLinear },
+  { name: "skip + norm", rule: skipNorm },
+  { name: "attention over a KV cache", rule: cachedAttentionKernel },
+];
+
+/** The Graph in the runtime's terms: every fusion applied, what has no kernel expanded into primitives. */
+export function fuse(g: Graph, list: readonly Fusion[] = fusions): Graph {
+  const fused = list.reduce((current, { rule }) => rewrite(current, rule), g);
+  return rewrite(expand(fused, (node) => node.op.emit === undefined), vanishTaps);
+}

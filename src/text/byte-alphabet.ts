@@ -1,0 +1,30 @@
+// The byte-level alphabet of GPT-2: every byte is written as one printable character, so that vocabularies are text.
+// Knows characters and bytes; does not know tokens.
+
+/** Bytes that are written as themselves: printable Latin-1. The others take U+0100, U+0101, … in order. */
+const isPrintable = (byte: number): boolean =>
+  (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
+
+function alphabet(): number[] {
+  let next = 0x100;
+  return Array.from({ length: 256 }, (_, byte) => (isPrintable(byte) ? byte : next++));
+}
+
+/** byte → code unit of its character. */
+export const byteToCode: readonly number[] = alphabet();
+
+const codeToByte = new Int16Array(0x144).fill(-1);
+for (const [byte, code] of byteToCode.entries()) codeToByte[code] = byte;
+
+const utf8 = new TextEncoder();
+
+/** The bytes a vocabulary entry stands for; an entry with a character outside the alphabet stands for its own UTF-8. */
+export function bytesOfEntry(entry: string): Uint8Array {
+  const bytes = new Uint8Array(entry.length);
+  for (let i = 0; i < entry.length; i++) {
+    const byte = codeToByte[entry.charCodeAt(i)];
+    if (byte === undefined || byte < 0) return utf8.encode(entry);
+    bytes[i] = byte;
+  }
+  return bytes;
+}

@@ -1,0 +1,5 @@
+// Public names of text/: tokenizers, their streams, chat templates.
+
+export { type ChatMessage, type ChatOptions, ChatTemplate, type ChatTokens, encodeChat } from "./chat.ts";
+export type { TokenStream } from "./token-stream.ts";
+export { type DecodeOptions, type EncodeOptions, Tokenizer } from "./tokenizer.ts";
