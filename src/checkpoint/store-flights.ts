@@ -8,6 +8,12 @@ export interface FlightOptions {
   readonly onProgress?: OnProgress | undefined;
 }
 
+/** What the work itself is given: all its callers in one. */
+export interface FlightWork {
+  readonly signal: AbortSignal;
+  readonly onProgress: OnProgress;
+}
+
 interface Flight {
   readonly result: Promise<unknown>;
   readonly callers: Set<FlightOptions>;
@@ -18,7 +24,7 @@ export class Flights {
   private readonly flights = new Map<string, Flight>();
 
   /** Joins the work `key` or starts it. The same key must always mean work of the same type. */
-  async run<T>(key: string, options: FlightOptions, start: (options: Required<FlightOptions>) => Promise<T>): Promise<T> {
+  async run<T>(key: string, options: FlightOptions, start: (work: FlightWork) => Promise<T>): Promise<T> {
     if (options.signal?.aborted) throw cancelled(key, options.signal);
     const flight = this.flights.get(key) ?? this.begin(key, start);
     const caller = { ...options };
@@ -35,7 +41,7 @@ export class Flights {
     }
   }
 
-  private begin<T>(key: string, start: (options: Required<FlightOptions>) => Promise<T>): Flight {
+  private begin<T>(key: string, start: (work: FlightWork) => Promise<T>): Flight {
     const controller = new AbortController();
     const callers = new Set<FlightOptions>();
     const onProgress: OnProgress = (event) => {

@@ -5,10 +5,10 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { bytesUnder, checkRoom, exists, syncTree } from "./store-disk.ts";
-import type { FlightOptions } from "./store-flights.ts";
+import type { FlightWork } from "./store-flights.ts";
 import { lockIn, type Place, publish, writeIn } from "./store-place.ts";
 
-export type WritePrepared = (folder: string, options: Required<FlightOptions>) => Promise<void>;
+export type WritePrepared = (folder: string, work: FlightWork) => Promise<void>;
 
 export interface PreparedKey {
   readonly contentId: string;
@@ -25,17 +25,17 @@ export async function writePrepared(
   key: PreparedKey,
   write: WritePrepared,
   neededBytes: number | undefined,
-  options: Required<FlightOptions>,
+  work: FlightWork,
 ): Promise<string> {
   const target = preparedFolder(place, key);
-  await using lock = await lockIn(place, `prepared-${folderName(key)}`, options);
+  await using lock = await lockIn(place, `prepared-${folderName(key)}`, work);
   if (await exists(target)) return target;
   const what = `the prepared form ${key.form}`;
   await checkRoom({ disk: place.disk, folder: place.home, writing: what, neededBytes });
   const folder = join(lock.folder, "prepared");
   const make = async () => {
     await mkdir(folder);
-    await write(folder, options);
+    await write(folder, work);
     await syncTree(folder);
     await publish(folder, target);
   };

@@ -38,9 +38,7 @@ export async function wholeReference(place: Place, name: string): Promise<Refere
     return (await sizeOf(blobPath(place.home, reference.contentId))) === reference.bytes ? reference : undefined;
   }
   if (!reference || (await sizeOf(reference.place.path)) === undefined) return undefined;
-  const identity = await identifyFile(reference.place.path);
-  const isTrusted = identity.stamp === reference.place.stamp && identity.changedMs < reference.place.checkedAt - stampTrustMs;
-  return isTrusted ? reference : undefined;
+  return (await identifyFile(reference.place.path)).stamp === reference.place.stamp ? reference : undefined;
 }
 
 /** Fetches a model's bytes; another process that was faster has done it for this one too. */
@@ -73,7 +71,7 @@ export async function noteFile(place: Place, path: string, options: WorkOptions)
   const source: Source = { kind: "file", path: before.path };
   const name = modelName(source);
   const known = await wholeReference(place, name);
-  if (known) return known;
+  if (known?.place.kind === "in-place" && before.changedMs < known.place.checkedAt - stampTrustMs) return known;
   const checkedAt = place.clock();
   const content = await hashContent(before.path, options);
   if ((await identifyFile(path)).stamp !== before.stamp) {

@@ -82,8 +82,8 @@ export class Store {
     const known = await wholeReference(this.place, name);
     if (known) return this.model(known);
     const { python, isOffline = false } = options;
-    const fetched = await this.flights.run(`pull ${name}`, options, ({ signal, onProgress }) => {
-      return pullBlob(this.place, { name, source: wanted, entry, python, isOffline, signal: signal!, onProgress: onProgress! });
+    const fetched = await this.flights.run(`pull ${name}`, options, (work) => {
+      return pullBlob(this.place, { ...work, name, source: wanted, entry, python, isOffline });
     });
     return this.model(fetched);
   }

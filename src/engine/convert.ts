@@ -30,7 +30,10 @@ export async function convertWeights(
     const { info, rows } = locate(checkpoint, family, config, name, shape);
     const type = blockTypes.get(info.type) as BlockType;
     const bytes = permuteRows(await checkpoint.read(info.name), shape, rows);
-    const stored = form === "blocks" && shape.length === 2 && type.exact ? await writeBlocks(bytes, shape, type, file) : await writeFloats(bytes, shape, type, file);
+    const stored =
+      form === "blocks" && shape.length === 2 && type.exact
+        ? await writeBlocks(bytes, shape, type, file)
+        : await writeFloats(bytes, shape, type, file);
     tensors[name] = stored;
     addToReport(report, info.type, shape, stored);
     done += product(shape);
@@ -42,7 +45,8 @@ export async function convertWeights(
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 function locate(checkpoint: Checkpoint, family: Family, config: Config, name: string, shape: readonly number[]) {
-  const { name: stored, rows } = checkpoint.format === "gguf" ? family.ggufTensor(config, name) : { name, rows: undefined };
+  const { name: stored, rows } =
+    checkpoint.format === "gguf" ? family.ggufTensor(config, name) : { name, rows: undefined };
   const info: TensorInfo | undefined = checkpoint.tensors.get(stored);
   if (info === undefined)
     throw new IroriError("bad-file", {
@@ -57,7 +61,11 @@ function locate(checkpoint: Checkpoint, family: Family, config: Config, name: st
 }
 
 /** Row r of the result is row rows(r) of the source; rows of blocks are whole. */
-function permuteRows(bytes: Uint8Array, shape: readonly number[], rows: ((row: number) => number) | undefined): Uint8Array {
+function permuteRows(
+  bytes: Uint8Array,
+  shape: readonly number[],
+  rows: ((row: number) => number) | undefined,
+): Uint8Array {
   if (rows === undefined) return bytes;
   const count = shape[0] as number;
   const size = bytes.length / count;
@@ -66,29 +74,50 @@ function permuteRows(bytes: Uint8Array, shape: readonly number[], rows: ((row: n
   return moved;
 }
 
-async function writeFloats(bytes: Uint8Array, shape: readonly number[], type: BlockType, file: MappedFileWriter): Promise<StoredTensor> {
+async function writeFloats(
+  bytes: Uint8Array,
+  shape: readonly number[],
+  type: BlockType,
+  file: MappedFileWriter,
+): Promise<StoredTensor> {
   const values = new Float32Array(product(shape));
   type.dequantize(bytes, values);
   return { shape, values: await file.append(values) };
 }
 
-async function writeBlocks(bytes: Uint8Array, shape: readonly number[], type: BlockType, file: MappedFileWriter): Promise<StoredTensor> {
+async function writeBlocks(
+  bytes: Uint8Array,
+  shape: readonly number[],
+  type: BlockType,
+  file: MappedFileWriter,
+): Promise<StoredTensor> {
   const { bits, block, zero, hasMin, split } = type.exact as NonNullable<BlockType["exact"]>;
   const size = product(shape);
   const codes = new Uint8Array((size * bits) / 8);
   const scales = new Float32Array(size / block);
   const mins = hasMin ? new Float32Array(size / block) : undefined;
   split(bytes, codes, scales, mins);
-  const stored = { shape, format: { bits, block, zero }, codes: await file.append(codes), scales: await file.append(scales) };
+  const stored = {
+    shape,
+    format: { bits, block, zero },
+    codes: await file.append(codes),
+    scales: await file.append(scales),
+  };
   return mins === undefined ? stored : { ...stored, mins: await file.append(mins) };
 }
 
-function addToReport(report: Map<string, FormReport>, type: string, shape: readonly number[], stored: StoredTensor): void {
+function addToReport(
+  report: Map<string, FormReport>,
+  type: string,
+  shape: readonly number[],
+  stored: StoredTensor,
+): void {
   const form =
     "values" in stored
       ? "float32"
       : `${stored.format.bits} bit, blocks of ${stored.format.block}${stored.mins ? " with a min" : ""}`;
-  const bytes = "values" in stored ? stored.values.length : stored.codes.length + stored.scales.length + (stored.mins?.length ?? 0);
+  const bytes =
+    "values" in stored ? stored.values.length : stored.codes.length + stored.scales.length + (stored.mins?.length ?? 0);
   const key = `${type} ${form}`;
   const before = report.get(key);
   const slow = "format" in stored && stored.format.bits === 8 && stored.format.block < 32;

@@ -4,7 +4,14 @@ import { IroriError, type OnProgress } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
 import type { ChatMessage } from "../text/mod.ts";
-import { CHUNK, contextOf, type GenerationEvent, type GenerationRequest, type GenerationSetting, generate } from "./generation.ts";
+import {
+  CHUNK,
+  contextOf,
+  type GenerationEvent,
+  type GenerationRequest,
+  type GenerationSetting,
+  generate,
+} from "./generation.ts";
 import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import { type EngineEvent, Resident } from "./resident.ts";
@@ -96,7 +103,10 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Streams an answer; ends with an "end" event also when the signal aborts. */
-  async *generate(request: GenerateRequest, options: { readonly signal?: AbortSignal | undefined } = {}): AsyncGenerator<GenerationEvent, void> {
+  async *generate(
+    request: GenerateRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<GenerationEvent, void> {
     const ids = await this.promptIds(request.prompt);
     const maxTokens = request.maxTokens ?? DEFAULT_MAX_TOKENS;
     if (!Number.isInteger(maxTokens) || maxTokens < 1)
@@ -123,13 +133,19 @@ export class Lease implements AsyncDisposable {
       return encodeChat(tokenizer, template, prompt.messages, { addGenerationPrompt: true });
     }
     const ids = tokenizer.encode(prompt.text, { control: prompt.control ?? false });
-    return tokenizer.addsBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId ? [tokenizer.bosId, ...ids] : ids;
+    return tokenizer.addsBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId
+      ? [tokenizer.bosId, ...ids]
+      : ids;
   }
   #checkedIds(ids: readonly number[]): number[] {
     const { vocabSize } = this.manifest.config;
     for (const id of ids)
       if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
-        throw new IroriError("bad-input", { what: "a token id of the prompt", got: id, wanted: `0 to ${vocabSize - 1}` });
+        throw new IroriError("bad-input", {
+          what: "a token id of the prompt",
+          got: id,
+          wanted: `0 to ${vocabSize - 1}`,
+        });
     return [...ids];
   }
 
@@ -139,13 +155,17 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Negative log likelihoods of a text's tokens. */
-  async score(ids: readonly number[], options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {}): Promise<Score> {
+  async score(
+    ids: readonly number[],
+    options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
+  ): Promise<Score> {
     refuseTooLarge(this.#wants(ids.length), this.#engine.budgetBytes());
     return score(await this.#setting(), this.#checkedIds(ids), options);
   }
 
   async #setting(): Promise<GenerationSetting> {
-    if (!this.#isHeld) throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
+    if (!this.#isHeld)
+      throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
     const resident = this.#resident;
     const program = await resident.program();
     this.#openMs ??= this.#engine.now() - this.#start;
@@ -234,7 +254,11 @@ export class Engine implements AsyncDisposable {
   }
 
   /** The folder of a model's prepared form, written first where it is missing. */
-  async prepare(stored: StoredModel, form: Form, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<string> {
+  async prepare(
+    stored: StoredModel,
+    form: Form,
+    options: Pick<LeaseOptions, "signal" | "onProgress"> = {},
+  ): Promise<string> {
     const { now, onEvent } = this.#options;
     if (await this.store.hasPrepared(stored, form)) return this.store.preparedFolder(stored, form);
     const start = now();

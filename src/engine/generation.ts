@@ -64,7 +64,11 @@ export interface GenerationSetting {
 }
 
 /** Refuses a prompt that leaves no room for an answer; the context that the request needs. */
-export function contextOf({ model, config }: Pick<GenerationSetting, "model" | "config">, ids: number, maxTokens: number): number {
+export function contextOf(
+  { model, config }: Pick<GenerationSetting, "model" | "config">,
+  ids: number,
+  maxTokens: number,
+): number {
   if (ids === 0) throw new IroriError("bad-input", { what: "the prompt is empty", wanted: "at least one token" });
   if (ids >= config.maxPositions)
     throw new IroriError("no-room", {
@@ -77,7 +81,11 @@ export function contextOf({ model, config }: Pick<GenerationSetting, "model" | "
 }
 
 /** Streams an answer. An aborted signal ends it with stop "cancelled" and the tokens so far, within one step. */
-export async function* generate(setting: GenerationSetting, request: GenerationRequest, signal?: AbortSignal): AsyncGenerator<GenerationEvent, void> {
+export async function* generate(
+  setting: GenerationSetting,
+  request: GenerationRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<GenerationEvent, void> {
   checkSampling(request.sampling);
   const { config, tokenizer, now } = setting;
   const start = now();
@@ -91,7 +99,8 @@ export async function* generate(setting: GenerationSetting, request: GenerationR
   let text = "";
   let stop: StopReason = "length";
   let firstAt: number | undefined;
-  const step = (tokens: readonly number[]) => setting.inTurn(() => row.step(tokens, request.sampling.temperature, signal));
+  const step = (tokens: readonly number[]) =>
+    setting.inTurn(() => row.step(tokens, request.sampling.temperature, signal));
 
   let candidates: Candidates | undefined;
   try {

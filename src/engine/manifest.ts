@@ -50,9 +50,15 @@ export function storedWeight(name: string, stored: StoredTensor): Value {
   const { bits, block } = stored.format;
   const lead = stored.shape.slice(0, -1);
   const blocks = (stored.shape.at(-1) as number) / block;
-  const part = (of: string, dtype: "uint8" | "float32", last: number[]) => weight(`${name}#${of}`, dtype, [...lead, ...last]);
+  const part = (of: string, dtype: "uint8" | "float32", last: number[]) =>
+    weight(`${name}#${of}`, dtype, [...lead, ...last]);
   const mins = stored.mins && part("mins", "float32", [blocks]);
-  return dequantize(part("codes", "uint8", [blocks, (block * bits) / 8]), part("scales", "float32", [blocks]), mins, stored.format);
+  return dequantize(
+    part("codes", "uint8", [blocks, (block * bits) / 8]),
+    part("scales", "float32", [blocks]),
+    mins,
+    stored.format,
+  );
 }
 
 /** Where each array of the weights file lies, by the names that `storedWeight` gives. */

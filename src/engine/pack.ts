@@ -15,11 +15,19 @@ import { stepGraph } from "./step.ts";
 /** One graph of a prepared model in the runtime's terms. */
 export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof fold> {
   const family = families.find((each) => each.name === manifest.family);
-  if (family === undefined) throw new IroriError("unsupported", { what: `the prepared model is of the family "${manifest.family}"`, wanted: "one this version knows" });
+  if (family === undefined)
+    throw new IroriError("unsupported", {
+      what: `the prepared model is of the family "${manifest.family}"`,
+      wanted: "one this version knows",
+    });
   const leaves = new Map<string, Value>();
   const weights = (name: string): Value => {
     const stored = manifest.tensors[name];
-    if (stored === undefined) throw new IroriError("bad-file", { what: `the prepared model lacks ${name}`, next: "remove it and prepare it again" });
+    if (stored === undefined)
+      throw new IroriError("bad-file", {
+        what: `the prepared model lacks ${name}`,
+        next: "remove it and prepare it again",
+      });
     const value = leaves.get(name) ?? storedWeight(name, stored);
     leaves.set(name, value);
     return value;
@@ -28,7 +36,12 @@ export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof 
 }
 
 /** ONNX bytes of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
-export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<Uint8Array> {
+export async function makeStep(
+  folder: string,
+  manifest: Manifest,
+  runtime: Runtime,
+  rows: number,
+): Promise<Uint8Array> {
   const packed = (await readPacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
   const bytes = onnxBytes(tracedStep(manifest, rows).graph, { locate: (name) => packed.locations[name] });
   await writeStep(packed, rows, bytes);
@@ -51,7 +64,13 @@ async function packModel(folder: string, manifest: Manifest, runtime: Runtime): 
   return (await readPacked(folder, runtime)) as Packed;
 }
 
-async function pack(folder: string, staging: string, name: string, manifest: Manifest, runtime: Runtime): Promise<void> {
+async function pack(
+  folder: string,
+  staging: string,
+  name: string,
+  manifest: Manifest,
+  runtime: Runtime,
+): Promise<void> {
   const extents = extentsOf(manifest);
   const raw = (weight: string): WeightLocation | undefined => {
     const extent = extents.get(weight);
@@ -63,19 +82,36 @@ async function pack(folder: string, staging: string, name: string, manifest: Man
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
   const locations = isPrepacked(manifest)
     ? await writePrepacked(graph, folder, staging, whole, runtime)
-    : Object.fromEntries([...extents.keys(), ...Object.keys(derivedAt)].map((weight) => [weight, whole(weight) as WeightLocation]));
+    : Object.fromEntries(
+        [...extents.keys(), ...Object.keys(derivedAt)].map((weight) => [weight, whole(weight) as WeightLocation]),
+      );
   const final = Object.fromEntries(
-    Object.entries(locations).map(([weight, entry]) => [weight, { ...entry, location: (entry.location as string).replace(stagingName, name) }]),
+    Object.entries(locations).map(([weight, entry]) => [
+      weight,
+      { ...entry, location: (entry.location as string).replace(stagingName, name) },
+    ]),
   );
   await writeFile(join(staging, "pages.json"), JSON.stringify(final), { flush: true });
 }
 
 /** Computes the derived weights and writes them; where each lies, relative to the prepared folder. */
-async function writeDerived(derived: Graph, folder: string, staging: string, stagingName: string, raw: (name: string) => WeightLocation | undefined, runtime: Runtime) {
+async function writeDerived(
+  derived: Graph,
+  folder: string,
+  staging: string,
+  stagingName: string,
+  raw: (name: string) => WeightLocation | undefined,
+  runtime: Runtime,
+) {
   const located: Record<string, WeightLocation> = {};
   if (Object.keys(derived.outputs).length === 0) return located;
   const bytes = onnxBytes(derived, { locate: raw });
-  await using program = await runtime.compile(bytes, { weightsFolder: folder, prepack: false, optimization: "off", name: "derived weights" });
+  await using program = await runtime.compile(bytes, {
+    weightsFolder: folder,
+    prepack: false,
+    optimization: "off",
+    name: "derived weights",
+  });
   const values = await program.run({});
   await using file = await MappedFileWriter.create(join(staging, "derived.bin"));
   for (const [name, tensor] of Object.entries(values)) {
@@ -89,15 +125,37 @@ async function writeDerived(derived: Graph, folder: string, staging: string, sta
 }
 
 /** Lets the library prepack the step once, and writes its pages into one file that any Program of the model can map. */
-async function writePrepacked(graph: Graph, folder: string, staging: string, locate: (name: string) => WeightLocation | undefined, runtime: Runtime) {
+async function writePrepacked(
+  graph: Graph,
+  folder: string,
+  staging: string,
+  locate: (name: string) => WeightLocation | undefined,
+  runtime: Runtime,
+) {
   const modelPath = join(staging, "saved.onnx");
   const fileName = "saved.bin";
-  const options = { weightsFolder: folder, prepack: true, optimization: "basic", name: "prepacking", savePrepackedTo: { modelPath, fileName } } as const;
+  const options = {
+    weightsFolder: folder,
+    prepack: true,
+    optimization: "basic",
+    name: "prepacking",
+    savePrepackedTo: { modelPath, fileName },
+  } as const;
   await (await runtime.compile(onnxBytes(graph, { locate }), options))[Symbol.asyncDispose]();
   const location = `${staging.slice(folder.length + 1)}/pages.bin`;
-  const pages = await writePages({ model: await readFile(modelPath), dataFile: join(staging, fileName), to: join(staging, "pages.bin"), location });
-  await Promise.all([modelPath, join(staging, fileName), join(staging, "derived.bin")].map((path) => rm(path, { force: true })));
+  const pages = await writePages({
+    model: await readFile(modelPath),
+    dataFile: join(staging, fileName),
+    to: join(staging, "pages.bin"),
+    location,
+  });
+  await Promise.all(
+    [modelPath, join(staging, fileName), join(staging, "derived.bin")].map((path) => rm(path, { force: true })),
+  );
   return Object.fromEntries(
-    [...pages.initializers].map(([name, { externalData }]) => [name, Object.fromEntries(externalData.map(({ key, value }) => [key, value]))]),
+    [...pages.initializers].map(([name, { externalData }]) => [
+      name,
+      Object.fromEntries(externalData.map(({ key, value }) => [key, value])),
+    ]),
   );
 }

@@ -21,7 +21,8 @@ export interface Packed {
 export const isPrepacked = (manifest: Manifest): boolean => manifest.form === "blocks";
 
 /** Pages fit one version of the runtime on one kind of CPU. */
-export const packName = (runtime: Runtime): string => `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}`;
+export const packName = (runtime: Runtime): string =>
+  `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}`;
 
 const absent = (error: NodeJS.ErrnoException): undefined => {
   if (error.code === "ENOENT") return undefined;

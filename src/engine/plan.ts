@@ -30,15 +30,21 @@ export interface PlanWants {
 
 /** Working memory of a run: the widest activations of a chunk, and one row of logits with its candidates. */
 const scratchBytes = (config: Config, chunk: number): number =>
-  4 * (chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize) + 4 * config.vocabSize);
+  4 *
+  (chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize) + 4 * config.vocabSize);
 
 export function planGeneration({ model, config, mappedBytes, context, chunk }: PlanWants): Plan {
   const items: PlanItem[] = [
     { name: "weights", bytes: mappedBytes, isMapped: true },
-    { name: `KvCache of ${context.toLocaleString("en")} tokens`, bytes: kvCacheBytes(config, context), isMapped: false },
+    {
+      name: `KvCache of ${context.toLocaleString("en")} tokens`,
+      bytes: kvCacheBytes(config, context),
+      isMapped: false,
+    },
     { name: "scratch", bytes: scratchBytes(config, chunk), isMapped: false },
   ];
-  const sum = (isMapped: boolean) => items.filter((item) => item.isMapped === isMapped).reduce((all, item) => all + item.bytes, 0);
+  const sum = (isMapped: boolean) =>
+    items.filter((item) => item.isMapped === isMapped).reduce((all, item) => all + item.bytes, 0);
   return { model, context, items, privateBytes: sum(false), mappedBytes: sum(true) };
 }
 
@@ -49,11 +55,16 @@ export function refuseTooLarge(wants: PlanWants, budgetBytes: number): Plan {
   if (needs <= budgetBytes) return plan;
   const perToken = kvCacheBytes(wants.config, 1) - kvCacheBytes(wants.config, 0);
   const longest = Math.floor((budgetBytes - (needs - wants.context * perToken)) / perToken);
-  const table = plan.items.map((item) => `${item.name} ${megabytes(item.bytes)}${item.isMapped ? " (mapped)" : ""}`).join(", ");
+  const table = plan.items
+    .map((item) => `${item.name} ${megabytes(item.bytes)}${item.isMapped ? " (mapped)" : ""}`)
+    .join(", ");
   throw new IroriError("no-room", {
     what: `${wants.model} at ${wants.context.toLocaleString("en")} tokens needs ${megabytes(needs)} (${table})`,
     got: `a budget of ${megabytes(budgetBytes)}`,
-    next: longest > 0 ? `${longest.toLocaleString("en")} tokens would fit` : "no context would fit: close other programs or take a smaller model",
+    next:
+      longest > 0
+        ? `${longest.toLocaleString("en")} tokens would fit`
+        : "no context would fit: close other programs or take a smaller model",
   });
 }
 

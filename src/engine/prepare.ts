@@ -16,7 +16,14 @@ export async function identify(checkpoint: Checkpoint): Promise<{ readonly famil
   if (checkpoint.format === "gguf") {
     const family = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
     const has = (name: string) => checkpoint.tensors.has(name);
-    return { family, config: await family.readGguf({ metadata: checkpoint.metadata, has, read: (name) => checkpoint.readFloat32(name) }) };
+    return {
+      family,
+      config: await family.readGguf({
+        metadata: checkpoint.metadata,
+        has,
+        read: (name) => checkpoint.readFloat32(name),
+      }),
+    };
   }
   const type = (checkpoint.config as { model_type?: unknown } | undefined)?.model_type;
   if (typeof type !== "string")

@@ -82,7 +82,12 @@ export class Resident implements AsyncDisposable {
     if (bytes === undefined) {
       const { makeStep } = await import("./pack.ts");
       bytes = await makeStep(folder, this.manifest, runtime, rows);
-      onEvent({ type: "pack", model, cause: `first step of ${rowsText(rows)} on ${runtime.instructionSet}`, ms: now() - start });
+      onEvent({
+        type: "pack",
+        model,
+        cause: `first step of ${rowsText(rows)} on ${runtime.instructionSet}`,
+        ms: now() - start,
+      });
     }
     const packedAt = now();
     const program = await runtime.compile(bytes, {
@@ -103,7 +108,12 @@ export class Resident implements AsyncDisposable {
       throw new IroriError("unsupported", { what: `${this.model} has no chat template`, next: "use a raw prompt" });
     const { bosId, eosIds, unknownId, padId } = this.tokenizer;
     const text = (id: number | undefined) => (id === undefined ? undefined : this.tokenizer.tokenText(id));
-    this.#template ??= ChatTemplate.open(source, { bos: text(bosId), eos: text(eosIds[0]), unknown: text(unknownId), pad: text(padId) });
+    this.#template ??= ChatTemplate.open(source, {
+      bos: text(bosId),
+      eos: text(eosIds[0]),
+      unknown: text(unknownId),
+      pad: text(padId),
+    });
     return this.#template;
   }
 

@@ -94,14 +94,19 @@ export class Row implements Disposable {
   }
 
   #resultsFor(positions: number): Results {
-    if (this.#results?.positions !== positions) this.#results = this.#owned.use(new Results(positions, this.#vocabSize));
+    if (this.#results?.positions !== positions)
+      this.#results = this.#owned.use(new Results(positions, this.#vocabSize));
     return this.#results;
   }
 
   async #run(ids: readonly number[], results: Results, signal: AbortSignal | undefined): Promise<void> {
     const { length, context } = this.#cache;
     if (length + ids.length > context)
-      throw new IroriError("no-room", { what: "the KvCache is full", got: `${length} + ${ids.length} tokens`, wanted: `at most ${context}` });
+      throw new IroriError("no-room", {
+        what: "the KvCache is full",
+        got: `${length} + ${ids.length} tokens`,
+        wanted: `at most ${context}`,
+      });
     if (this.#ids?.shape[0] !== ids.length) this.#ids = this.#owned.use(Tensor.of("int64", [ids.length]));
     ids.forEach((id, i) => {
       (this.#ids as Tensor<"int64">).data[i] = BigInt(id);
@@ -110,7 +115,9 @@ export class Row implements Disposable {
     const inputs = { "ids.0": this.#ids, "past.0": this.#past, ...results.inputs };
     if (this.#binding === undefined) {
       const cache = this.#cache.ports(0);
-      this.#binding = this.#owned.use(this.#program.bind({ ...inputs, ...cache.inputs }, { ...results.outputs, ...cache.outputs }));
+      this.#binding = this.#owned.use(
+        this.#program.bind({ ...inputs, ...cache.inputs }, { ...results.outputs, ...cache.outputs }),
+      );
     } else this.#binding.set(inputs, results.outputs);
     await this.#binding.run(signal === undefined ? {} : { signal });
     this.#cache.length += ids.length;

@@ -80,8 +80,14 @@ function draw({ ids, probabilities, isPartial }: Distribution, u: number): numbe
 }
 
 /** The probabilities that `sample` draws from; `readAll` looks at the whole vocabulary even where candidates suffice. */
-export function distribution(candidates: Candidates, s: Sampling, seen: Iterable<number>, readAll = false): Distribution {
-  if (s.temperature === 0) throw new IroriError("bad-input", { what: "temperature 0 has no distribution", wanted: "more than 0" });
+export function distribution(
+  candidates: Candidates,
+  s: Sampling,
+  seen: Iterable<number>,
+  readAll = false,
+): Distribution {
+  if (s.temperature === 0)
+    throw new IroriError("bad-input", { what: "temperature 0 has no distribution", wanted: "more than 0" });
   // a penalty moves tokens from anywhere: all logits are read
   if (!readAll && s.repetitionPenalty === 1) {
     const filtered = filter(nearPool(candidates, s), s);
@@ -112,7 +118,12 @@ function wholePool({ all }: Candidates, { temperature, repetitionPenalty }: Samp
   const top = logits[ids[0] as number] as number;
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - top);
-  return { ids: [...ids], logits: Array.from(ids, (id) => logits[id] as number), logSumExp: top + Math.log(sum), isWhole: true };
+  return {
+    ids: [...ids],
+    logits: Array.from(ids, (id) => logits[id] as number),
+    logSumExp: top + Math.log(sum),
+    isWhole: true,
+  };
 }
 
 /** top-k, then top-p, then min-p, each on what the one before left and renormalised; undefined where the pool is too small to tell. */

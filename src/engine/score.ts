@@ -19,8 +19,13 @@ export interface Score {
   readonly argmax: readonly number[];
 }
 
-export async function score(setting: GenerationSetting, ids: readonly number[], options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {}): Promise<Score> {
-  if (ids.length < 2) throw new IroriError("bad-input", { what: "a text to score", got: `${ids.length} tokens`, wanted: "2 or more" });
+export async function score(
+  setting: GenerationSetting,
+  ids: readonly number[],
+  options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
+): Promise<Score> {
+  if (ids.length < 2)
+    throw new IroriError("bad-input", { what: "a text to score", got: `${ids.length} tokens`, wanted: "2 or more" });
   const context = contextOf(setting, ids.length - 1, 1);
   using cache = new KvCache(setting.config, context);
   using row = new Row(setting.program, cache, setting.config.vocabSize);

@@ -1,7 +1,7 @@
 // The Program that generates: new tokens of each row over its KvCache, and the best candidates of the positions asked for.
 // It does not know prompts, sampling or where weights lie.
 import { type CachedRows, type Config, cachedRows, type Family, type Weights } from "../models/mod.ts";
-import { fuse, gather, type Graph, graph, input, logSumExp, mul, reshape, topK, verify } from "../tensor/mod.ts";
+import { fuse, type Graph, gather, graph, input, logSumExp, mul, reshape, topK, verify } from "../tensor/mod.ts";
 
 /** Candidates of a position that the Graph chooses. */
 export const CANDIDATES = 64;

@@ -35,6 +35,7 @@ export class StopText {
 
 /** Length of the longest end of `text` that begins `stop`. */
 function overlap(text: string, stop: string): number {
-  for (let size = Math.min(text.length, stop.length - 1); size > 0; size--) if (text.endsWith(stop.slice(0, size))) return size;
+  for (let size = Math.min(text.length, stop.length - 1); size > 0; size--)
+    if (text.endsWith(stop.slice(0, size))) return size;
   return 0;
 }

@@ -5,11 +5,16 @@ import { dirname, join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
 
-export async function readTokenizerFiles(path: string): Promise<{ tokenizer: Tokenizer; chatTemplate: string | undefined }> {
+export async function readTokenizerFiles(
+  path: string,
+): Promise<{ tokenizer: Tokenizer; chatTemplate: string | undefined }> {
   const folder = (await stat(path)).isDirectory() ? path : dirname(path);
   const json = await readJson(join(folder, "tokenizer.json"));
   if (json === undefined)
-    throw new IroriError("not-found", { what: `${folder} has no tokenizer.json`, next: "put the model's tokenizer.json beside its weights" });
+    throw new IroriError("not-found", {
+      what: `${folder} has no tokenizer.json`,
+      next: "put the model's tokenizer.json beside its weights",
+    });
   const config = (await readJson(join(folder, "tokenizer_config.json"))) as { chat_template?: unknown } | undefined;
   const inConfig = typeof config?.chat_template === "string" ? config.chat_template : undefined;
   const beside = await readText(join(folder, "chat_template.jinja"));
@@ -29,6 +34,11 @@ async function readJson(path: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new IroriError("bad-file", { what: `${path} is not JSON`, got: (error as Error).message, next: "fetch the model again", cause: error });
+    throw new IroriError("bad-file", {
+      what: `${path} is not JSON`,
+      got: (error as Error).message,
+      next: "fetch the model again",
+      cause: error,
+    });
   }
 }

@@ -33,7 +33,14 @@ export interface Tokens {
   readonly ids: Value;
   readonly lead: readonly Dim[];
   /** q [...lead, H, K]; k, v [...lead, G, K] before rotation → z [...lead, H, K]. HookPoints under `options.hook`. */
-  attend(layer: number, q: Value, k: Value, v: Value, tables: RotaryTables | undefined, options: AttentionOptions): Value;
+  attend(
+    layer: number,
+    q: Value,
+    k: Value,
+    v: Value,
+    tables: RotaryTables | undefined,
+    options: AttentionOptions,
+  ): Value;
 }
 
 /** Where a checkpoint's tensor stands in a GGUF file. */

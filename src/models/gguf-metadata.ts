@@ -4,7 +4,10 @@ import { IroriError } from "../base/mod.ts";
 export function readMetadata(metadata: ReadonlyMap<string, unknown>) {
   const architecture = metadata.get("general.architecture");
   if (typeof architecture !== "string")
-    throw new IroriError("bad-file", { what: "the GGUF does not name its architecture", wanted: "general.architecture" });
+    throw new IroriError("bad-file", {
+      what: "the GGUF does not name its architecture",
+      wanted: "general.architecture",
+    });
   const optional = <T>(key: string, is: (value: unknown) => value is T, wanted: string): T | undefined => {
     const value = metadata.get(`${architecture}.${key}`);
     if (value === undefined) return undefined;
@@ -17,7 +20,10 @@ export function readMetadata(metadata: ReadonlyMap<string, unknown>) {
   const isText = (value: unknown): value is string => typeof value === "string";
   const required = <T>(value: T | undefined, key: string): T => {
     if (value === undefined)
-      throw new IroriError("bad-file", { what: `the GGUF lacks ${architecture}.${key}`, next: "the file is not a whole model" });
+      throw new IroriError("bad-file", {
+        what: `the GGUF lacks ${architecture}.${key}`,
+        next: "the file is not a whole model",
+      });
     return value;
   };
   const optionalInteger = (key: string) => optional(key, isSize, "a positive integer");

@@ -112,7 +112,8 @@ async function readGguf({ metadata, has, read }: GgufSource): Promise<LlamaConfi
     });
   const linear = optionalFloat("rope.scaling.factor");
   return {
-    vocabSize: optionalInteger("vocab_size") ?? (metadata.get("tokenizer.ggml.tokens") as unknown[] | undefined)?.length ?? 0,
+    vocabSize:
+      optionalInteger("vocab_size") ?? (metadata.get("tokenizer.ggml.tokens") as unknown[] | undefined)?.length ?? 0,
     hiddenSize,
     intermediateSize: integer("feed_forward_length"),
     layers: integer("block_count"),
@@ -191,7 +192,11 @@ function trace(c: LlamaConfig, weight: Weights, tokens: Tokens): Value {
 
     x = tap(x, hook("hook_resid_pre"));
     const h = rmsNorm(x, w("input_layernorm"), c.epsilon, hook("ln1"));
-    const [q, k, v] = linears(h, [w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj")]) as [Value, Value, Value];
+    const [q, k, v] = linears(h, [w("self_attn.q_proj"), w("self_attn.k_proj"), w("self_attn.v_proj")]) as [
+      Value,
+      Value,
+      Value,
+    ];
     const z = tokens.attend(
       l,
       tap(heads(q, c.heads), hook("attn.hook_q")),

@@ -1,6 +1,18 @@
 // The two ways tokens attend: all at once under a mask (lab, training), or packed rows over their KvCaches (generation).
 // They do not know families.
-import { type AttentionOptions, attention, cachedAttention, concat, type Dim, input, positionsFrom, rotary, split, tap, type Value } from "../tensor/mod.ts";
+import {
+  type AttentionOptions,
+  attention,
+  cachedAttention,
+  concat,
+  type Dim,
+  input,
+  positionsFrom,
+  rotary,
+  split,
+  tap,
+  type Value,
+} from "../tensor/mod.ts";
 import type { Config, RotaryTables, Tokens } from "./family.ts";
 
 /**
@@ -38,14 +50,28 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     past: input(`past.${r}`, "int32", [1]),
     length: `T${r}` as Dim,
   }));
-  const ids = concat(all.map((row) => row.ids), 0);
+  const ids = concat(
+    all.map((row) => row.ids),
+    0,
+  );
   const caches: Record<string, Value> = {};
   const cacheInput = (kind: "k" | "v", r: number, layer: number): Value =>
     input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, `C${r}`, config.headSize]);
 
-  const attend = (layer: number, q: Value, k: Value, v: Value, tables: RotaryTables | undefined, options: AttentionOptions): Value => {
+  const attend = (
+    layer: number,
+    q: Value,
+    k: Value,
+    v: Value,
+    tables: RotaryTables | undefined,
+    options: AttentionOptions,
+  ): Value => {
     const lengths = all.map((row) => row.length);
-    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 0, lengths)) as [readonly Value[], readonly Value[], readonly Value[]];
+    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 0, lengths)) as [
+      readonly Value[],
+      readonly Value[],
+      readonly Value[],
+    ];
     const turn = (parts: readonly Value[], name: string): readonly Value[] => {
       if (tables === undefined) return parts;
       const turned = parts.map((x, r) => {
@@ -57,7 +83,12 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     const [rq, rk] = [turn(qs, "hook_rot_q"), turn(ks, "hook_rot_k")];
     const zs = all.map(({ past }, r) => {
       const memory = [cacheInput("k", r, layer), cacheInput("v", r, layer)] as const;
-      const [z, keys, values] = cachedAttention([rq[r] as Value, rk[r] as Value, vs[r] as Value], memory, past, options);
+      const [z, keys, values] = cachedAttention(
+        [rq[r] as Value, rk[r] as Value, vs[r] as Value],
+        memory,
+        past,
+        options,
+      );
       caches[`k.${r}.${layer}'`] = keys;
       caches[`v.${r}.${layer}'`] = values;
       return z;
@@ -66,4 +97,3 @@ export function cachedRows(config: Config, rows: number): CachedRows {
   };
   return { ids, lead: ids.shape, attend, caches };
 }
-

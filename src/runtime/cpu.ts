@@ -39,7 +39,10 @@ export function instructionSet(): string {
   if (process.platform === "linux") return nameFlags(process.arch, readFileSync("/proc/cpuinfo", "utf8"));
   // Other systems do not list flags in a file; the model name decides them, so it stands for them.
   const model = cpus()[0]?.model ?? "unknown";
-  return `${process.arch}-${model.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")}`;
+  return `${process.arch}-${model
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")}`;
 }
 
 /** The text for the contents of /proc/cpuinfo. */

@@ -11,7 +11,8 @@ function varint(value: number | bigint): number[] {
   bytes.push(Number(rest));
   return bytes;
 }
-const int = (field: number, value: number | bigint): Field => Uint8Array.from([...varint(field << 3), ...varint(value)]);
+const int = (field: number, value: number | bigint): Field =>
+  Uint8Array.from([...varint(field << 3), ...varint(value)]);
 const bytes = (field: number, value: Uint8Array): Field =>
   Buffer.concat([Uint8Array.from([...varint((field << 3) | 2), ...varint(value.length)]), value]);
 const text = (field: number, value: string): Field => bytes(field, utf8.encode(value));
@@ -44,7 +45,9 @@ export class OnnxBytes {
     const stored = ArrayBuffer.isView(data)
       ? [bytes(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))]
       : [...data.map(({ key, value }) => message(13, [text(1, key), text(2, value)])), int(14, 1)];
-    this.#initializers.push(message(5, [...dims.map((size) => int(1, size)), int(2, types[type]), text(8, name), ...stored]));
+    this.#initializers.push(
+      message(5, [...dims.map((size) => int(1, size)), int(2, types[type]), text(8, name), ...stored]),
+    );
     return name;
   }
 

@@ -144,7 +144,12 @@ export class Ort {
 
   /** Release on another thread: giving back a session's memory can take milliseconds. */
   async releaseAsync(kind: OrtObject, object: Handle): Promise<void> {
-    await this.#elsewhere(this.#releaser(kind), [object]);
+    await this.enter();
+    try {
+      await this.#elsewhere(this.#releaser(kind), [object]);
+    } finally {
+      this.leave();
+    }
   }
 
   /** Waits until one of the three places for native calls is free. Give it back with `leave`. */
@@ -178,7 +183,8 @@ export class Ort {
     return new Promise((resolve, reject) => {
       native.async(...args, (error: unknown, result: unknown) => {
         // Naming the arguments here keeps what they point to alive for as long as the other thread may look at it.
-        if (error) reject(new IroriError("library", { what: "calling ONNX Runtime failed", got: args.length, cause: error }));
+        if (error)
+          reject(new IroriError("library", { what: "calling ONNX Runtime failed", got: args.length, cause: error }));
         else resolve(result);
       });
     });
@@ -279,7 +285,10 @@ function loadKoffi(): Koffi {
 export function readableMessage(text: string): string {
   return text
     .replace(/\s+/g, " ")
-    .replace(/Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: /g, "$1 ($2) failed: ")
+    .replace(
+      /Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: /g,
+      "$1 ($2) failed: ",
+    )
     .replace(/\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : /g, "")
     .replace(/(?:[A-Za-z]:)?[\w./\\-]+\.(?:cc|cpp|hpp|h|inc):\d+ (?:[\w:~<>]+ )?/g, "")
     .trim()

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { IroriError, seededRandom } from "../base/mod.ts";
-import { type Program, readPrepackedEntries, Runtime, Tensor, type WrittenPages, writePages } from "./mod.ts";
+import { type Program, Runtime, readPrepackedEntries, Tensor, type WrittenPages, writePages } from "./mod.ts";
 import { type Entry, OnnxBytes } from "./onnx-bytes.fixture.ts";
 
 const K = 1024;
@@ -14,7 +14,12 @@ const blocks = K / 32;
 let runtime: Runtime;
 let folder: string;
 const raw = new Map<string, Entry[]>();
-const bytesOf = { "4": blocks * K * 16, "8": blocks * K * 32, scales: blocks * K * 4, offsets: blocks * K * 4 } as const;
+const bytesOf = {
+  "4": blocks * K * 16,
+  "8": blocks * K * 32,
+  scales: blocks * K * 4,
+  offsets: blocks * K * 4,
+} as const;
 const bitsOf = (layer: number) => (layer % 4 === 3 ? 8 : 4);
 
 /** A chain of block-quantised products with offsets, each followed by Tanh; "steered" adds an input between layers. */
@@ -47,14 +52,19 @@ function writeRaw(path: string): void {
     const bytes = new Uint8Array(data.buffer);
     writeSync(file, bytes, 0, bytes.length, offset);
     const entry = { location: "raw.bin", offset, length: bytes.length };
-    raw.set(name, Object.entries(entry).map(([key, value]) => ({ key, value: String(value) })));
+    raw.set(
+      name,
+      Object.entries(entry).map(([key, value]) => ({ key, value: String(value) })),
+    );
     offset += Math.ceil(bytes.length / 4096) * 4096;
   };
-  const floats = (length: number, scale: number) =>
-    Float32Array.from({ length }, () => scale * (random.next() - 0.5));
+  const floats = (length: number, scale: number) => Float32Array.from({ length }, () => scale * (random.next() - 0.5));
   for (let i = 0; i < layers; i++) {
     const bits = bitsOf(i);
-    put(`${i}.weight`, Uint8Array.from({ length: bytesOf[bits === 8 ? "8" : "4"] }, () => random.next() * 256));
+    put(
+      `${i}.weight`,
+      Uint8Array.from({ length: bytesOf[bits === 8 ? "8" : "4"] }, () => random.next() * 256),
+    );
     put(`${i}.scales`, floats(blocks * K, bits === 8 ? 0.0005 : 0.01));
     put(`${i}.offsets`, floats(blocks * K, 0.01));
   }
@@ -62,11 +72,17 @@ function writeRaw(path: string): void {
 
 const rawOf = (name: string) => raw.get(name) ?? assert.fail(name);
 async function answer(program: Program, rows: number, isSteered: boolean): Promise<string> {
-  const x = Tensor.of("float32", [rows, K], Float32Array.from({ length: rows * K }, (_, i) => Math.sin(i)));
+  const x = Tensor.of(
+    "float32",
+    [rows, K],
+    Float32Array.from({ length: rows * K }, (_, i) => Math.sin(i)),
+  );
   const inputs = isSteered ? { x, steer: Tensor.of("float32", [1, K]) } : { x };
   using y = (await program.run(inputs))["y"] ?? assert.fail();
   assert.ok(Number.isFinite(Number(y.data[0])));
-  return createHash("sha256").update(new Uint8Array(y.data.buffer, y.data.byteOffset, y.data.byteLength)).digest("hex");
+  return createHash("sha256")
+    .update(new Uint8Array(y.data.buffer, y.data.byteOffset, y.data.byteLength))
+    .digest("hex");
 }
 const anonymousMb = () =>
   Number(/RssAnon:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? Number.NaN) / 1024;

@@ -123,7 +123,8 @@ class PageCopy {
     for (let done = 0; done < length; ) {
       const want = Math.min(this.#chunk.length, length - done);
       const { bytesRead } = await this.#source.read(this.#chunk, 0, want, from + done);
-      if (bytesRead === 0) throw badFile(`${this.#path} was cut while it was read`, from + done, `${from + length} bytes`);
+      if (bytesRead === 0)
+        throw badFile(`${this.#path} was cut while it was read`, from + done, `${from + length} bytes`);
       await this.#append(this.#chunk.subarray(0, bytesRead));
       done += bytesRead;
     }

@@ -67,7 +67,11 @@ function checkPort(what: string, port: PortInfo, tensor: Tensor): void {
     shape.length === port.shape.length &&
     port.shape.every((size, i) => typeof size === "string" || size === -1 || size === shape[i]);
   if (!fits) {
-    throw new IroriError("bad-input", { what: `${what} does not fit`, got: signature(tensor), wanted: signature(port) });
+    throw new IroriError("bad-input", {
+      what: `${what} does not fit`,
+      got: signature(tensor),
+      wanted: signature(port),
+    });
   }
   if (shape.includes(0)) {
     throw new IroriError("bad-input", {

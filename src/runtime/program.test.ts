@@ -24,7 +24,12 @@ after(async () => {
 function product(): Uint8Array {
   const graph = new OnnxBytes();
   graph.input("x", "float32", ["B", 4]);
-  graph.constant("w", "float32", [4, 3], Float32Array.from({ length: 12 }, (_, i) => i));
+  graph.constant(
+    "w",
+    "float32",
+    [4, 3],
+    Float32Array.from({ length: 12 }, (_, i) => i),
+  );
   graph.op("MatMul", ["x", "w"], {}, "y");
   graph.output("y", "float32", ["B", 3]);
   return graph.build();
@@ -111,7 +116,10 @@ describe("a Program", () => {
       program.run({ x: Tensor.of("float32", [1, 4], new Float32Array(4).fill(i)) }),
     );
     const answers = (await Promise.all(runs)).map(({ y }) => y?.data[0]);
-    assert.deepEqual(answers, Array.from({ length: 100 }, (_, i) => 18 * i));
+    assert.deepEqual(
+      answers,
+      Array.from({ length: 100 }, (_, i) => 18 * i),
+    );
   });
 });
 
@@ -133,7 +141,11 @@ describe("what bad input gets", () => {
     assert.throws(() => program.bind({ x: ones(1, 4) }, {}), /output y of little is missing/);
   });
   it("memory of the wrong size for a symbolic output is the library's error in a sentence", () =>
-    fails(program.run({ x: ones(2, 4) }, { outputs: { y: ones(1, 3) } }), "library", /^little could not run: got MatMul/));
+    fails(
+      program.run({ x: ones(2, 4) }, { outputs: { y: ones(1, 3) } }),
+      "library",
+      /^little could not run: got MatMul/,
+    ));
   it("a tensor that was disposed of or whose buffer is gone is refused", async () => {
     const gone = ones(1, 4);
     gone[Symbol.dispose]();
@@ -191,7 +203,11 @@ describe("cancelling", () => {
   it("before the start never starts; after the end does nothing", async () => {
     await using program = await runtime.compile(product());
     const y = Tensor.of("float32", [1, 3]);
-    await fails(program.run({ x: ones(1, 4) }, { outputs: { y }, signal: AbortSignal.abort() }), "cancelled", /cancelled/);
+    await fails(
+      program.run({ x: ones(1, 4) }, { outputs: { y }, signal: AbortSignal.abort() }),
+      "cancelled",
+      /cancelled/,
+    );
     assert.deepEqual([...y.data], [0, 0, 0]);
     const controller = new AbortController();
     await program.run({ x: ones(1, 4) }, { outputs: { y }, signal: controller.signal });

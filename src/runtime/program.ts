@@ -149,7 +149,10 @@ export class Program implements AsyncDisposable {
     });
     for (const name of Object.keys(given)) {
       if (fetch.includes(name)) continue;
-      throw new IroriError("bad-input", { what: `${this.name} was given memory for an output that fetch leaves out`, got: name });
+      throw new IroriError("bad-input", {
+        what: `${this.name} was given memory for an output that fetch leaves out`,
+        got: name,
+      });
     }
     return ports;
   }
@@ -205,7 +208,12 @@ export async function compileProgram(
   try {
     applyOptions(ort, settings, options);
     const session = await ort.makeAsync("CreateSessionFromArray", environment, model, model.byteLength, settings);
-    return new Program(ort, session, name, onClosed);
+    try {
+      return new Program(ort, session, name, onClosed);
+    } catch (error) {
+      ort.release("Session", session); // its inputs or outputs are of a kind that is not supported
+      throw error;
+    }
   } catch (error) {
     throw named(error, `${name} could not be compiled`);
   } finally {

@@ -54,7 +54,11 @@ export class Runtime implements AsyncDisposable {
    */
   static async open(options: RuntimeOptions): Promise<Runtime> {
     if (!Number.isInteger(options.threads) || options.threads < 1) {
-      throw new IroriError("bad-input", { what: "the runtime needs threads", got: options.threads, wanted: "1 or more" });
+      throw new IroriError("bad-input", {
+        what: "the runtime needs threads",
+        got: options.threads,
+        wanted: "1 or more",
+      });
     }
     const path = findLibrary(options.libraryPath);
     const settings = `${options.threads} threads, spinning ${options.spinning ? "on" : "off"}, library ${path}`;

@@ -134,7 +134,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
     checkShape(dtype, shape);
     const { array, bits } = types[dtype];
     const length = bits === 4 ? byteLengthOf(dtype, shape) : elementCount(shape);
-    if (data === undefined) return new Tensor(dtype, shape, new array(new ArrayBuffer((length * Math.max(bits, 8)) / 8), 0, length));
+    if (data === undefined)
+      return new Tensor(dtype, shape, new array(new ArrayBuffer((length * Math.max(bits, 8)) / 8), 0, length));
     if (!(data instanceof array)) {
       const got = (data as object).constructor.name;
       throw new IroriError("bad-input", { what: `a tensor of ${dtype} cannot share memory`, got, wanted: array.name });
@@ -179,7 +180,10 @@ export class Tensor<D extends DType = DType> implements Disposable {
     }
     const perByte = types[this.dtype].bits === 4 ? 2 : 1;
     if (offset % perByte !== 0) {
-      throw new IroriError("bad-input", { what: `a view of ${describe(this)} must start at a whole byte`, got: offset });
+      throw new IroriError("bad-input", {
+        what: `a view of ${describe(this)} must start at a whole byte`,
+        got: offset,
+      });
     }
     const data = this.data.subarray(offset / perByte, Math.ceil(end / perByte)) as TensorData<D>;
     return new Tensor(this.dtype, shape, data, this.#memory);
@@ -280,10 +284,18 @@ export function describe(tensor: { readonly dtype: DType; readonly shape: readon
 
 function checkShape(dtype: DType, shape: readonly number[]): void {
   if (!Object.hasOwn(types, dtype)) {
-    throw new IroriError("bad-input", { what: "unknown element type", got: dtype, wanted: Object.keys(types).join(", ") });
+    throw new IroriError("bad-input", {
+      what: "unknown element type",
+      got: dtype,
+      wanted: Object.keys(types).join(", "),
+    });
   }
   for (const size of shape) {
     if (Number.isInteger(size) && size >= 0) continue;
-    throw new IroriError("bad-input", { what: `[${shape.join(", ")}] is not a shape`, got: size, wanted: "whole sizes" });
+    throw new IroriError("bad-input", {
+      what: `[${shape.join(", ")}] is not a shape`,
+      got: size,
+      wanted: "whole sizes",
+    });
   }
 }

@@ -54,7 +54,11 @@ export const cachedAttention = (
   past: Value,
   options: AttentionOptions,
 ): readonly [Value, Value, Value] =>
-  applyAll(cachedAttentionOp, [q, k, v, kCache, vCache, past], { ...options }) as unknown as readonly [Value, Value, Value];
+  applyAll(cachedAttentionOp, [q, k, v, kCache, vCache, past], { ...options }) as unknown as readonly [
+    Value,
+    Value,
+    Value,
+  ];
 export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op === cachedAttentionOp;
 
 /**
@@ -68,7 +72,9 @@ const groupQueryAttentionOp = defineFunction(
     const { heads, kvHeads, headSize, scale, hook } = attrs as unknown as GroupQueryAttrs;
     const t = (qkv as Value).shape[0] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
-    const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) => reshape(x, [t, i === 0 ? heads : kvHeads, headSize]));
+    const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
+      reshape(x, [t, i === 0 ? heads : kvHeads, headSize]),
+    );
     const positions = positionsFrom(past as Value, t);
     const turn = (x: Value): Value => rotary(x, cosTable as Value, sinTable as Value, positions);
     const [z, keys, values] = cachedAttention(
@@ -120,7 +126,9 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   const [q0, cosTable, sinTable, positions] = q.node.inputs as [Value, Value, Value, Value];
   const [k0, kCos, kSin, kPositions] = k.node.inputs as [Value, Value, Value, Value];
   const sameTables = valueHash(cosTable) === valueHash(kCos) && valueHash(sinTable) === valueHash(kSin);
-  const own = [positions, kPositions].every((p) => isPositionsFrom(p.node) && valueHash(p.node.inputs[0] as Value) === valueHash(past));
+  const own = [positions, kPositions].every(
+    (p) => isPositionsFrom(p.node) && valueHash(p.node.inputs[0] as Value) === valueHash(past),
+  );
   const [t, heads, headSize] = q0.shape as [Dim, number, number];
   const kvHeads = k0.shape[1] as number;
   // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8

@@ -50,7 +50,7 @@ export function addDims(a: Dim, b: Dim): Dim {
 }
 
 export function mulDims(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return a * b;
+  if (typeof a === "number" && typeof b === "number") return a * b + 0; // never -0
   const product = new Map<string, number>();
   for (const [ma, ca] of terms(a))
     for (const [mb, cb] of terms(b)) {

@@ -1,7 +1,31 @@
 // Functions of deep learning, written in primitives: norms, activations, softmax, linear layers, rotary embedding, losses.
 // A function with `emit` has a kernel that equals its body; the tests run both.
 import type { Dim } from "./dim.ts";
-import { add, arange, bitAnd, cast, concat, div, equal, exp, expandTo, log, maxOver, mean, mul, neg, reciprocal, reshape, shiftRight, sigmoid, sizeScalar, split, sqrt, sub, sum } from "./ops.ts";
+import {
+  add,
+  arange,
+  bitAnd,
+  cast,
+  concat,
+  div,
+  equal,
+  exp,
+  expandTo,
+  log,
+  maxOver,
+  mean,
+  mul,
+  neg,
+  reciprocal,
+  reshape,
+  shiftRight,
+  sigmoid,
+  sizeScalar,
+  split,
+  sqrt,
+  sub,
+  sum,
+} from "./ops.ts";
 import { flattenRows, gather, matmul, pick, scatterAdd } from "./products.ts";
 import { apply, applyAll, constant, defineFunction, type Op, scalar, type Value } from "./value.ts";
 
@@ -56,12 +80,19 @@ const rmsNormOp = defineFunction(
   "rmsNorm",
   ([x, w], { epsilon, hook }) => {
     const named = (value: Value, name: string) => (hook === undefined ? value : tap(value, `${hook}.${name}`));
-    const scale = named(sqrt(add(mean(mul(x as Value, x as Value), [-1], true), scalar(epsilon as number))), "hook_scale");
+    const scale = named(
+      sqrt(add(mean(mul(x as Value, x as Value), [-1], true), scalar(epsilon as number))),
+      "hook_scale",
+    );
     return [mul(named(div(x as Value, scale), "hook_normalized"), w as Value)];
   },
   {
     emit: (e, inputs, { attrs }) => [
-      e.one("SimplifiedLayerNormalization", inputs, { axis: -1, epsilon: float(attrs.epsilon as number), stash_type: 1 }),
+      e.one("SimplifiedLayerNormalization", inputs, {
+        axis: -1,
+        epsilon: float(attrs.epsilon as number),
+        stash_type: 1,
+      }),
     ],
     // n = x / rms; dx = (h − n · mean(h·n)) / rms with h = dy·w
     vjp: ([ct], { inputs: [x, w], attrs }) => {

@@ -1,6 +1,6 @@
 // Fusions: rewrites of a Graph into forms that the runtime has kernels for, each equal to what it replaces.
 // They stand in one list and run in its order; the tests prove each entry of the list by the same comparison.
-import { groupQueryForm, isCachedAttention, type AttentionOptions } from "./attention.ts";
+import { type AttentionOptions, groupQueryForm, isCachedAttention } from "./attention.ts";
 import {
   addProduct,
   type BlockFormat,
@@ -61,8 +61,17 @@ const quantizedLinears: Rule = ({ node, inputs: [x, ...ws] }) => {
   const nodes = ws.map((w) => w.node);
   if (!sameFormat(nodes)) return undefined;
   const first = nodes[0] as Node;
-  const parts = first.inputs.map((_, i) => concat(nodes.map((each) => each.inputs[i] as Value), 0));
-  return split(blockLinear(x, parts, formatOf(first)), -1, ws.map((w) => w.shape[0] as number));
+  const parts = first.inputs.map((_, i) =>
+    concat(
+      nodes.map((each) => each.inputs[i] as Value),
+      0,
+    ),
+  );
+  return split(
+    blockLinear(x, parts, formatOf(first)),
+    -1,
+    ws.map((w) => w.shape[0] as number),
+  );
 };
 /** What could not be put together stays apart. */
 const separateLinears: Rule = ({ node, inputs: [x, ...ws] }) =>
@@ -74,8 +83,10 @@ const skipNorm: Rule = ({ node, inputs, users }: Site) => {
     const [a, b] = sumInputs as [Value, Value];
     return skipRmsNorm(a, b, norm.inputs[1] as Value, norm.attrs.epsilon as number);
   };
-  const plain = (add: Node): boolean => isAdd(add) && (add.inputs[0] as Value).shape.join() === (add.inputs[1] as Value).shape.join();
-  const normOf = (add: Node): Node | undefined => users(add).find((user) => isRmsNorm(user) && user.inputs[0]?.node === add);
+  const plain = (add: Node): boolean =>
+    isAdd(add) && (add.inputs[0] as Value).shape.join() === (add.inputs[1] as Value).shape.join();
+  const normOf = (add: Node): Node | undefined =>
+    users(add).find((user) => isRmsNorm(user) && user.inputs[0]?.node === add);
   if (plain(node)) {
     const norm = normOf(node);
     return norm && [fused(inputs, norm)[1]];
@@ -104,5 +115,8 @@ export const fusions: readonly Fusion[] = [
 /** The Graph in the runtime's terms: every fusion applied, what has no kernel expanded into primitives. */
 export function fuse(g: Graph, list: readonly Fusion[] = fusions): Graph {
   const fused = list.reduce((current, { rule }) => rewrite(current, rule), g);
-  return rewrite(expand(fused, (node) => node.op.emit === undefined), vanishTaps);
+  return rewrite(
+    expand(fused, (node) => node.op.emit === undefined),
+    vanishTaps,
+  );
 }

@@ -11,10 +11,14 @@ import { type Node, scalar, type Value } from "./value.ts";
 export function withGradients(g: Graph, loss: string, wrt: Readonly<Record<string, Value>>): Graph {
   const open = expand(g, (node) => node.op.vjp === undefined);
   const root = open.outputs[loss];
-  if (root === undefined) throw new Error(`the graph has no output "${loss}" to differentiate; it has ${Object.keys(g.outputs).join(", ")}`);
+  if (root === undefined)
+    throw new Error(`the graph has no output "${loss}" to differentiate; it has ${Object.keys(g.outputs).join(", ")}`);
   if (root.rank !== 0) throw new Error(`"${loss}" has shape [${root.shape}]: gradients want a scalar`);
   const targets = Object.entries(wrt);
-  const cotangents = backward(root, targets.map(([, value]) => value));
+  const cotangents = backward(
+    root,
+    targets.map(([, value]) => value),
+  );
   const gradients = targets.map(([name], i) => {
     const ct = cotangents[i];
     if (ct === undefined) throw new Error(`"${loss}" does not depend on "${name}": its gradient is zero everywhere`);
@@ -41,7 +45,8 @@ function backward(root: Value, targets: readonly Value[]): readonly (Value | und
   for (const node of order.toReversed()) {
     const cts = cotangents.get(node);
     if (cts === undefined || !carries.has(node) || node.inputs.length === 0) continue;
-    if (node.op.vjp === undefined) throw new Error(`op ${node.op.name} is not differentiable, and the loss depends on its inputs through it`);
+    if (node.op.vjp === undefined)
+      throw new Error(`op ${node.op.name} is not differentiable, and the loss depends on its inputs through it`);
     const back = node.op.vjp(cts, node);
     node.inputs.forEach((value, i) => {
       const ct = back[i];

@@ -2,7 +2,16 @@
 // It does not know what ops mean; identity is structure, so the order of construction never matters.
 import { sameShape } from "./dim.ts";
 import { sha256Hex } from "./sha256.ts";
-import { type Attr, type Attrs, formatType, inputOp, type Node, type Value, Value as ValueClass, weightOp } from "./value.ts";
+import {
+  type Attr,
+  type Attrs,
+  formatType,
+  inputOp,
+  type Node,
+  type Value,
+  Value as ValueClass,
+  weightOp,
+} from "./value.ts";
 
 export interface Graph {
   readonly outputs: Readonly<Record<string, Value>>;
@@ -152,8 +161,7 @@ export const graphHash = (g: Graph): string =>
 export function printGraph(g: Graph): string {
   const names = new Map<Node, string>();
   const lines: string[] = [];
-  const nameOf = (value: Value) =>
-    `${names.get(value.node)}${value.node.types.length > 1 ? `.${value.index}` : ""}`;
+  const nameOf = (value: Value) => `${names.get(value.node)}${value.node.types.length > 1 ? `.${value.index}` : ""}`;
   for (const node of nodesOfGraph(g)) {
     if (node.op === inputOp || node.op === weightOp) {
       names.set(node, `${node.op.name} ${JSON.stringify(node.attrs.name)}`);
@@ -163,7 +171,9 @@ export function printGraph(g: Graph): string {
     names.set(node, `%${lines.length}`);
     const attrs = formatAttrs(node.attrs);
     const results = node.types.map(formatType).join(", ");
-    lines.push(`%${lines.length} ${results} = ${node.op.name}(${node.inputs.map(nameOf).join(", ")})${attrs && ` {${attrs}}`}`);
+    lines.push(
+      `%${lines.length} ${results} = ${node.op.name}(${node.inputs.map(nameOf).join(", ")})${attrs && ` {${attrs}}`}`,
+    );
   }
   for (const [name, value] of sortedOutputs(g)) lines.push(`output ${JSON.stringify(name)} = ${nameOf(value)}`);
   return lines.join("\n");

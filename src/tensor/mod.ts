@@ -1,6 +1,6 @@
-export { attention, type AttentionOptions, cachedAttention } from "./attention.ts";
+export { type AttentionOptions, attention, cachedAttention } from "./attention.ts";
 export { addDims, type Dim, divideDims, evaluateDim, mulDims, sizeOf, subDims } from "./dim.ts";
-export { fold, type Folded } from "./fold.ts";
+export { type Folded, fold } from "./fold.ts";
 export {
   type BlockFormat,
   dequantize,
@@ -15,11 +15,54 @@ export {
   softmax,
   tap,
 } from "./functions.ts";
-export { fuse, type Fusion, fusions } from "./fusions.ts";
+export { type Fusion, fuse, fusions } from "./fusions.ts";
 export { withGradients } from "./gradient.ts";
-export { expand, type Graph, graph, graphHash, inputsOf, printGraph, verify, weightsOf } from "./graph.ts";
-export { onnxBytes, type OnnxOptions, type WeightLocation } from "./onnx.ts";
-export { add, and, arange, cast, concat, cos, div, equal, erf, exp, expandTo, less, lessEqual, log, max, maxOver, mean, mul, neg, reciprocal, reshape, sigmoid, sin, slice, split, sqrt, sub, sum, tanh, transpose, where } from "./ops.ts";
-export { gather, matmul, pick, scatterAdd, topK } from "./products.ts";
+export { expand, type Graph, graph, graphHash, inputsOf, printGraph, type Rule, rewrite, verify, weightsOf } from "./graph.ts";
+export { type OnnxOptions, onnxBytes, type WeightLocation } from "./onnx.ts";
+export {
+  add,
+  and,
+  arange,
+  cast,
+  concat,
+  cos,
+  div,
+  equal,
+  erf,
+  exp,
+  expandTo,
+  less,
+  lessEqual,
+  log,
+  max,
+  maxOver,
+  mean,
+  mul,
+  neg,
+  reciprocal,
+  reshape,
+  sigmoid,
+  sin,
+  slice,
+  split,
+  sqrt,
+  sub,
+  sum,
+  tanh,
+  transpose,
+  where,
+} from "./ops.ts";
+export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
 export { hookPoints, withTaps } from "./taps.ts";
-export { constant, type DType, input, int64, type Node, type Op, scalar, type TensorType, Value, weight } from "./value.ts";
+export {
+  constant,
+  type DType,
+  input,
+  int64,
+  type Node,
+  type Op,
+  scalar,
+  type TensorType,
+  Value,
+  weight,
+} from "./value.ts";

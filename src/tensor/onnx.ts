@@ -87,7 +87,8 @@ class OnnxEmitter implements Emitter {
     if (this.#used.has(name)) return name;
     this.#used.add(name);
     const located = this.#options.locate?.(name);
-    if (located === undefined) throw new Error(`weight "${name}" has no bytes: the compiler was not told where they are`);
+    if (located === undefined)
+      throw new Error(`weight "${name}" has no bytes: the compiler was not told where they are`);
     const type = node.types[0] as TensorType;
     const writer = tensorHeader(name, type);
     for (const [key, value] of Object.entries(located))
@@ -133,7 +134,11 @@ class OnnxEmitter implements Emitter {
   }
   shape(dims: readonly Dim[]): string {
     if (dims.every((dim) => typeof dim === "number")) return this.ints(...(dims as number[]));
-    return this.one("Concat", dims.map((dim) => this.dim(dim)), { axis: 0 });
+    return this.one(
+      "Concat",
+      dims.map((dim) => this.dim(dim)),
+      { axis: 0 },
+    );
   }
 
   /** Names of a Graph value's results, emitting what it needs. */
@@ -189,7 +194,9 @@ function writeNode(writer: ProtoWriter, node: OnnxNode, rename: ReadonlyMap<stri
   const named = (value: string): string => rename.get(value) ?? value;
   for (const input of node.inputs) writer.string(1, named(input));
   for (const output of node.outputs) writer.string(2, named(output));
-  writer.string(3, `${node.opType}_${named(node.outputs.find((output) => output !== "") ?? "")}`).string(4, node.opType);
+  writer
+    .string(3, `${node.opType}_${named(node.outputs.find((output) => output !== "") ?? "")}`)
+    .string(4, node.opType);
   for (const [name, value] of Object.entries(node.attrs)) writer.message(5, (w) => writeAttribute(w, name, value));
   if (node.domain !== "") writer.string(7, node.domain);
 }
@@ -210,7 +217,10 @@ export function onnxBytes(g: Graph, options: OnnxOptions = {}): Uint8Array {
   const emitter = new OnnxEmitter(g, options);
   const names = emitter.emitAll(g);
   const outputs = sortedOutputs(g);
-  const { nodes, rename } = nameOutputs(emitter.nodes, outputs.map(([name]) => [name, names.get(name) as string]));
+  const { nodes, rename } = nameOutputs(
+    emitter.nodes,
+    outputs.map(([name]) => [name, names.get(name) as string]),
+  );
   return new ProtoWriter()
     .int(1, 10)
     .string(2, "irori")
@@ -218,7 +228,8 @@ export function onnxBytes(g: Graph, options: OnnxOptions = {}): Uint8Array {
       for (const node of nodes) body.message(1, (writer) => writeNode(writer, node, rename));
       body.string(2, "irori");
       for (const initializer of emitter.initializers) body.bytes(5, initializer);
-      for (const { name, node } of inputsOf(g)) body.message(11, (port) => writePort(port, name, node.types[0] as TensorType));
+      for (const { name, node } of inputsOf(g))
+        body.message(11, (port) => writePort(port, name, node.types[0] as TensorType));
       for (const [name, value] of outputs) body.message(12, (port) => writePort(port, name, value.type));
       for (const [name, type] of emitter.types)
         if (!rename.has(name)) body.message(13, (port) => writePort(port, name, type));

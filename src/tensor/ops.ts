@@ -1,7 +1,18 @@
 // Primitives, each with all that is true of it in one literal: elementwise with numpy broadcasting, then those that move or reduce elements.
 // They stand in one file because their gradients are written in each other.
 import { addDims, type Dim, sameShape, sizeOf, subDims } from "./dim.ts";
-import { apply, applyAll, type Attrs, type DType, type Emitter, type Node, type Op, scalar, type TensorType, type Value } from "./value.ts";
+import {
+  type Attrs,
+  apply,
+  applyAll,
+  type DType,
+  type Emitter,
+  type Node,
+  type Op,
+  scalar,
+  type TensorType,
+  type Value,
+} from "./value.ts";
 
 /** The shape of a numpy broadcast; throws where two dimensions can never agree. */
 export function broadcastShapes(a: readonly Dim[], b: readonly Dim[]): readonly Dim[] {
@@ -114,11 +125,7 @@ const whereOp: Op = {
   emit: (e, inputs) => [e.one("Where", inputs)],
   vjp: ([ct], { inputs: [c, a, b] }) =>
     ct && c && a && b
-      ? [
-          undefined,
-          unbroadcast(where(c, ct, scalar(0)), a.shape),
-          unbroadcast(where(c, scalar(0), ct), b.shape),
-        ]
+      ? [undefined, unbroadcast(where(c, ct, scalar(0)), a.shape), unbroadcast(where(c, scalar(0), ct), b.shape)]
       : [],
 };
 /** `a` where the condition holds, else `b`. */
@@ -179,12 +186,21 @@ export const reshape = (x: Value, shape: readonly Dim[]): Value => apply(reshape
 const transposeOp: Op = {
   name: "transpose",
   infer: ([x], attrs) => [
-    { dtype: (x as TensorType).dtype, shape: intsAttr(attrs, "perm").map((axis) => (x as TensorType).shape[axis] as Dim) },
+    {
+      dtype: (x as TensorType).dtype,
+      shape: intsAttr(attrs, "perm").map((axis) => (x as TensorType).shape[axis] as Dim),
+    },
   ],
   emit: (e, inputs, node) => [e.one("Transpose", inputs, { perm: intsAttr(node.attrs, "perm") })],
   vjp: ([ct], node) => {
     const perm = intsAttr(node.attrs, "perm");
-    return [ct && transpose(ct, perm.map((_, i) => perm.indexOf(i)))];
+    return [
+      ct &&
+        transpose(
+          ct,
+          perm.map((_, i) => perm.indexOf(i)),
+        ),
+    ];
   },
 };
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(transposeOp, [x], { perm });
@@ -220,7 +236,12 @@ const sliceOp: Op = {
     const from = e.dim(start);
     // "up to the end" needs no run-time dimension, and a distance from the end is a number too
     const back = dim === undefined ? undefined : subDims(end, dim);
-    const to = back === 0 ? e.ints(Number.MAX_SAFE_INTEGER) : typeof back === "number" && typeof end !== "number" ? e.ints(back) : e.dim(end);
+    const to =
+      back === 0
+        ? e.ints(Number.MAX_SAFE_INTEGER)
+        : typeof back === "number" && typeof end !== "number"
+          ? e.ints(back)
+          : e.dim(end);
     return [e.one("Slice", [x as string, from, to, e.ints(node.attrs.axis as number)])];
   },
   vjp: ([ct], node) => {
@@ -229,7 +250,14 @@ const sliceOp: Op = {
     const axis = node.attrs.axis as number;
     const whole = shapeOfInput(node);
     const zeros = (size: Dim): Value[] =>
-      size === 0 ? [] : [expandTo(scalar(0), whole.map((dim, i) => (i === axis ? size : dim)))];
+      size === 0
+        ? []
+        : [
+            expandTo(
+              scalar(0),
+              whole.map((dim, i) => (i === axis ? size : dim)),
+            ),
+          ];
     return [concat([...zeros(start), ct, ...zeros(subDims(whole[axis] as Dim, end))], axis)];
   },
 };
@@ -263,7 +291,9 @@ const concatOp: Op = {
   },
 };
 export const concat = (values: readonly Value[], axis: number): Value =>
-  values.length === 1 ? (values[0] as Value) : apply(concatOp, values, { axis: axisOf(axis, (values[0] as Value).rank) });
+  values.length === 1
+    ? (values[0] as Value)
+    : apply(concatOp, values, { axis: axisOf(axis, (values[0] as Value).rank) });
 
 const splitOp: Op = {
   name: "split",
@@ -281,13 +311,23 @@ const splitOp: Op = {
   },
   vjp: (cts, node) => {
     if (cts.every((ct) => ct === undefined)) return [];
-    return [concat(cts.map((ct, i) => ct ?? expandTo(scalar(0), (node.types[i] as TensorType).shape)), node.attrs.axis as number)];
+    return [
+      concat(
+        cts.map((ct, i) => ct ?? expandTo(scalar(0), (node.types[i] as TensorType).shape)),
+        node.attrs.axis as number,
+      ),
+    ];
   },
   // the parts of what was just put together
   simplify: ([x], attrs) => {
     if (x?.node.op !== concatOp || x.node.attrs.axis !== attrs.axis) return undefined;
     const parts = x.node.inputs;
-    return sameShape(parts.map((part) => part.shape[attrs.axis as number] as Dim), dimsAttr(attrs, "sizes")) ? parts : undefined;
+    return sameShape(
+      parts.map((part) => part.shape[attrs.axis as number] as Dim),
+      dimsAttr(attrs, "sizes"),
+    )
+      ? parts
+      : undefined;
   },
 };
 /** Cuts an axis into parts of the given sizes, which may be symbolic. */
@@ -308,7 +348,10 @@ const sumOp: Op = {
   emit: (e, [x], { attrs }) => [
     e.one("ReduceSum", [x as string, e.ints(...intsAttr(attrs, "axes"))], { keepdims: attrs.keep ? 1 : 0 }),
   ],
-  vjp: ([ct], node) => [ct && expandTo(reshape(ct, reducedShape(shapeOfInput(node), intsAttr(node.attrs, "axes"), true)), shapeOfInput(node))],
+  vjp: ([ct], node) => [
+    ct &&
+      expandTo(reshape(ct, reducedShape(shapeOfInput(node), intsAttr(node.attrs, "axes"), true)), shapeOfInput(node)),
+  ],
 };
 /** Sum over axes. */
 export const sum = (x: Value, axes: readonly number[], keep = false): Value =>
@@ -365,7 +408,6 @@ const int64Scalar = (e: Emitter, value: number): string =>
   e.literal({ dtype: "int64", shape: [] }, new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
 /** 0, 1, … size-1 as int64[size]. */
 export const arange = (size: Dim): Value => apply(arangeOp, [], { size: [size] });
-
 
 /** Where `parts` are all the results of one split, in order, of the last axis: what was split. */
 export function splitOrigin(parts: readonly Value[]): Value | undefined {

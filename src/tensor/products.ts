@@ -1,8 +1,8 @@
 // Matrix products and lookups: matmul (with transposes and a factor), gather, scatter, top-k.
 // Frozen tables may be weights of any dtype.
 import { type Dim, sameShape, sizeOf } from "./dim.ts";
-import { apply, applyAll, type Op, scalar, type TensorType, type Value } from "./value.ts";
 import { broadcastShapes, expandTo, reshape, unbroadcast } from "./ops.ts";
+import { apply, applyAll, type Op, scalar, type TensorType, type Value } from "./value.ts";
 
 interface MatmulOptions {
   readonly transA?: boolean;
@@ -38,8 +38,12 @@ const matmulOp: Op = {
   vjp: ([ct], { inputs: [a, b], attrs }) => {
     if (ct === undefined || a === undefined || b === undefined) return [];
     const { transA, transB, alpha } = attrs as { transA: boolean; transB: boolean; alpha: number };
-    const da = transA ? matmul(b, ct, { transA: transB, transB: true, alpha }) : matmul(ct, b, { transB: !transB, alpha });
-    const db = transB ? matmul(ct, a, { transA: true, transB: transA, alpha }) : matmul(a, ct, { transA: !transA, alpha });
+    const da = transA
+      ? matmul(b, ct, { transA: transB, transB: true, alpha })
+      : matmul(ct, b, { transB: !transB, alpha });
+    const db = transB
+      ? matmul(ct, a, { transA: true, transB: transA, alpha })
+      : matmul(a, ct, { transA: !transA, alpha });
     return [unbroadcast(da, a.shape), unbroadcast(db, b.shape)];
   },
 };
@@ -66,7 +70,8 @@ export const isGather = (node: { readonly op: Op }): boolean => node.op === gath
 const scatterAddOp: Op = {
   name: "scatterAdd",
   infer: ([data, indices, updates]) => {
-    if (data === undefined || indices?.dtype !== "int64" || updates === undefined) throw new Error("wanted int64 indices");
+    if (data === undefined || indices?.dtype !== "int64" || updates === undefined)
+      throw new Error("wanted int64 indices");
     const wanted = [...indices.shape, ...data.shape.slice(1)];
     if (!sameShape(updates.shape, wanted)) throw new Error(`wanted updates [${wanted}]`);
     return [data];
@@ -112,7 +117,8 @@ const placeOp: Op = {
   vjp: ([ct], { inputs: [, indices] }) => (ct && indices ? [pick(ct, indices)] : []),
 };
 /** Zeros of `shape` with x at the picked elements of the last axis: the transpose of `pick`. */
-export const place = (x: Value, indices: Value, shape: readonly Dim[]): Value => apply(placeOp, [x, indices], { shape });
+export const place = (x: Value, indices: Value, shape: readonly Dim[]): Value =>
+  apply(placeOp, [x, indices], { shape });
 
 const scatterRowsOp: Op = {
   name: "scatterRows",
@@ -138,7 +144,8 @@ const topKOp: Op = {
       { dtype: "int64", shape: kept },
     ];
   },
-  emit: (e, [x], node) => e.node("TopK", [x as string, e.ints(node.attrs.k as number)], { axis: -1, largest: 1, sorted: 1 }, 2),
+  emit: (e, [x], node) =>
+    e.node("TopK", [x as string, e.ints(node.attrs.k as number)], { axis: -1, largest: 1, sorted: 1 }, 2),
 };
 /** The k largest of the last axis, descending, and their indices; equal values keep the lower index first. */
 export const topK = (x: Value, k: number): readonly [Value, Value] =>

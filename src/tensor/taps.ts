@@ -6,7 +6,8 @@ import { type Node, Value } from "./value.ts";
 
 const tapsOf = (g: Graph): Map<string, Node> => {
   const found = new Map<string, Node>();
-  for (const node of nodesOf(sortedOutputs(g).map(([, value]) => value))) if (isTap(node)) found.set(node.attrs.name as string, node);
+  for (const node of nodesOf(sortedOutputs(g).map(([, value]) => value)))
+    if (isTap(node)) found.set(node.attrs.name as string, node);
   return found;
 };
 

@@ -100,7 +100,9 @@ export function applyAll(op: Op, inputs: readonly Value[], attrs: Attrs = {}): r
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     if (reason.startsWith("op ")) throw error;
-    throw new Error(`op ${op.name} cannot take (${inputTypes.map(formatType).join(", ")}): ${reason}`, { cause: error });
+    throw new Error(`op ${op.name} cannot take (${inputTypes.map(formatType).join(", ")}): ${reason}`, {
+      cause: error,
+    });
   }
   const node: Node = { op, inputs, attrs, types };
   return types.map((_, index) => new Value(node, index));
