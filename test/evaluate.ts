@@ -16,8 +16,14 @@ export interface Array_ {
   readonly shape: readonly number[];
   readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array;
 }
-export const floats = (shape: readonly number[], data: ArrayLike<number>): Array_ => ({ shape, data: Float32Array.from(data) });
-export const ints = (shape: readonly number[], data: ArrayLike<number>): Array_ => ({ shape, data: BigInt64Array.from(Array.from(data), BigInt) });
+export const floats = (shape: readonly number[], data: ArrayLike<number>): Array_ => ({
+  shape,
+  data: Float32Array.from(data),
+});
+export const ints = (shape: readonly number[], data: ArrayLike<number>): Array_ => ({
+  shape,
+  data: BigInt64Array.from(Array.from(data), BigInt),
+});
 
 /** Opens functions that have no kernel; kernels stay. */
 export const withKernels = (g: Graph): Graph => expand(g, (node) => node.op.emit === undefined);
@@ -61,7 +67,14 @@ export async function evaluate(g: Graph, values: Values): Promise<Record<string,
 function tensor(name: string, values: Values): Tensor {
   const value = values[name];
   if (value === undefined) throw new Error(`the test gives no value for ${name}`);
-  const dtype = value.data instanceof Float32Array ? "float32" : value.data instanceof BigInt64Array ? "int64" : value.data instanceof Int32Array ? "int32" : "uint8";
+  const dtype =
+    value.data instanceof Float32Array
+      ? "float32"
+      : value.data instanceof BigInt64Array
+        ? "int64"
+        : value.data instanceof Int32Array
+          ? "int32"
+          : "uint8";
   return Tensor.of(dtype, value.shape, value.data as never);
 }
 

@@ -27,7 +27,11 @@ export async function fakePip(folder: string, options: FakePipOptions): Promise<
   await chmod(python, 0o755);
   return {
     python,
-    calls: async () => (await readFile(log, "utf8")).split("\n").filter(Boolean).map((line) => JSON.parse(line)),
+    calls: async () =>
+      (await readFile(log, "utf8"))
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => JSON.parse(line)),
   };
 }
 

@@ -2,19 +2,39 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { seededRandom } from "../src/base/mod.ts";
-import * as t from "../src/tensor/mod.ts";
 import type { Graph, Value } from "../src/tensor/mod.ts";
-import { type Array_, evaluate, floats, ints, primitivesOnly, relativeError, testRuntime, type Values, withKernels } from "./evaluate.ts";
+import * as t from "../src/tensor/mod.ts";
+import {
+  type Array_,
+  evaluate,
+  floats,
+  ints,
+  primitivesOnly,
+  relativeError,
+  testRuntime,
+  type Values,
+  withKernels,
+} from "./evaluate.ts";
 
 after(async () => (await testRuntime())[Symbol.asyncDispose]());
 
 const random = seededRandom(11);
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const uniform = (...shape: number[]): Array_ => floats(shape, Array.from({ length: size(shape) }, () => 2 * random.next() - 1));
+const uniform = (...shape: number[]): Array_ =>
+  floats(
+    shape,
+    Array.from({ length: size(shape) }, () => 2 * random.next() - 1),
+  );
 /** Whole numbers from -127 to 127 with ±127 in each block: the kernel's 8-bit rounding of x is exact. */
 const whole = (rows: number, columns: number): Array_ =>
-  floats([rows, columns], Array.from({ length: rows * columns }, (_, i) => (i % 32 === 0 ? 127 : Math.floor(255 * random.next()) - 127)));
-const bytes = (...shape: number[]): Array_ => ({ shape, data: Uint8Array.from({ length: size(shape) }, () => Math.floor(256 * random.next())) });
+  floats(
+    [rows, columns],
+    Array.from({ length: rows * columns }, (_, i) => (i % 32 === 0 ? 127 : Math.floor(255 * random.next()) - 127)),
+  );
+const bytes = (...shape: number[]): Array_ => ({
+  shape,
+  data: Uint8Array.from({ length: size(shape) }, () => Math.floor(256 * random.next())),
+});
 
 interface Example {
   readonly outputs: Readonly<Record<string, Value>>;
@@ -32,7 +52,11 @@ function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin
     hasMin ? t.weight(`${name}#mins`, "float32", [rows, count]) : undefined,
     { bits, block: 32, zero },
   );
-  const values: Values = { [`${name}#codes`]: bytes(rows, count, 4 * bits), [`${name}#scales`]: uniform(rows, count), ...(hasMin && { [`${name}#mins`]: uniform(rows, count) }) };
+  const values: Values = {
+    [`${name}#codes`]: bytes(rows, count, 4 * bits),
+    [`${name}#scales`]: uniform(rows, count),
+    ...(hasMin && { [`${name}#mins`]: uniform(rows, count) }),
+  };
   return { value, values };
 }
 
@@ -41,10 +65,19 @@ function cachedRow(hook = "h"): Example {
   const [heads, groups, width, capacity] = [4, 2, 16, 12];
   const [q, k, v] = [f32("q", "T", heads * width), f32("k", "T", groups * width), f32("v", "T", groups * width)];
   const past = t.input("past", "int32", [1]);
-  const caches = [t.input("kc", "float32", [1, groups, "C", width]), t.input("vc", "float32", [1, groups, "C", width])] as const;
+  const caches = [
+    t.input("kc", "float32", [1, groups, "C", width]),
+    t.input("vc", "float32", [1, groups, "C", width]),
+  ] as const;
   const tables = [t.weight("cos", "float32", [32, 8]), t.weight("sin", "float32", [32, 8])] as const;
-  const turn = (x: Value, n: number): Value => t.rotary(t.reshape(x, ["T", n, width]), ...tables, t.positionsFrom(past, "T"));
-  const [z, keys, all] = t.cachedAttention([turn(q, heads), turn(k, groups), t.reshape(v, ["T", groups, width])], caches, past, { scale: 0.25, hook });
+  const turn = (x: Value, n: number): Value =>
+    t.rotary(t.reshape(x, ["T", n, width]), ...tables, t.positionsFrom(past, "T"));
+  const [z, keys, all] = t.cachedAttention(
+    [turn(q, heads), turn(k, groups), t.reshape(v, ["T", groups, width])],
+    caches,
+    past,
+    { scale: 0.25, hook },
+  );
   const angles = Array.from({ length: 256 }, (_, i) => Math.floor(i / 8) / 2 ** (i % 8));
   const written = (data: Float32Array): Float32Array => data.filter((_, i) => Math.floor(i / width) % capacity < 7);
   return {
@@ -72,7 +105,10 @@ const examples: Readonly<Record<string, () => Example>> = {
   "tap vanishes": () => ({ outputs: { y: t.exp(t.tap(x, "here")) }, values: { x: uniform(3, 32) } }),
   "gather of quantised rows": () => {
     const table = blocks("table", 6, 64, 8, true, 100);
-    return { outputs: { y: t.gather(table.value, t.input("ids", "int64", ["T"])) }, values: { ...table.values, ids: ints([3], [5, 0, 5]) } };
+    return {
+      outputs: { y: t.gather(table.value, t.input("ids", "int64", ["T"])) },
+      values: { ...table.values, ids: ints([3], [5, 0, 5]) },
+    };
   },
   "quantised linears of one input": () => {
     const [a, b] = [blocks("a", 8, 64, 4, true, 0), blocks("b", 16, 64, 4, true, 0)];
@@ -86,7 +122,13 @@ const examples: Readonly<Record<string, () => Example>> = {
   "quantised linear": () => {
     const outputs: Record<string, Value> = {};
     const values: Record<string, Array_> = { x: whole(3, 64) };
-    for (const [bits, hasMin, zero] of [[4, false, 8], [4, true, 0], [4, true, 6], [8, false, 128], [8, true, 112]] as const) {
+    for (const [bits, hasMin, zero] of [
+      [4, false, 8],
+      [4, true, 0],
+      [4, true, 6],
+      [8, false, 128],
+      [8, true, 112],
+    ] as const) {
       const w = blocks(`w${bits}${hasMin}${zero}`, 16, 64, bits, hasMin, zero);
       Object.assign(values, w.values);
       outputs[`y${bits}${hasMin}${zero}`] = t.linear(wide, w.value);
@@ -95,7 +137,10 @@ const examples: Readonly<Record<string, () => Example>> = {
   },
   "skip + norm": () => {
     const sum = t.add(x, f32("b", "T", 32));
-    return { outputs: { y: norm(sum), again: t.mul(sum, sum) }, values: { x: uniform(3, 32), b: uniform(3, 32), w: uniform(32) } };
+    return {
+      outputs: { y: norm(sum), again: t.mul(sum, sum) },
+      values: { x: uniform(3, 32), b: uniform(3, 32), w: uniform(32) },
+    };
   },
   "attention over a KV cache": cachedRow,
 };
@@ -110,7 +155,10 @@ async function assertSame(a: Graph, b: Graph, { values, compare = {} }: Example)
 }
 
 test("every fusion of the list has an example here", () => {
-  assert.deepEqual(Object.keys(examples), t.fusions.map((fusion) => fusion.name));
+  assert.deepEqual(
+    Object.keys(examples),
+    t.fusions.map((fusion) => fusion.name),
+  );
 });
 
 for (const fusion of t.fusions)
@@ -127,7 +175,9 @@ test("the whole list together equals what it replaces", async () => {
   for (const [name, example] of Object.entries(examples)) {
     const { outputs } = example();
     const plain = t.graph(outputs);
-    await assertSame(t.fuse(plain), primitivesOnly(plain), example()).catch((error) => assert.fail(`${name}: ${error.message}`));
+    await assertSame(t.fuse(plain), primitivesOnly(plain), example()).catch((error) =>
+      assert.fail(`${name}: ${error.message}`),
+    );
   }
 });
 
@@ -153,8 +203,12 @@ test("what depends on weights alone folds into weights, and the folded Graph com
   const folded: Record<string, Array_> = {};
   for (const [name, value] of Object.entries(derived.outputs)) {
     const numbers = data[name] as Float32Array;
-    folded[name] = { shape: value.shape as number[], data: value.dtype === "uint8" ? Uint8Array.from(numbers) : numbers };
+    folded[name] = {
+      shape: value.shape as number[],
+      data: value.dtype === "uint8" ? Uint8Array.from(numbers) : numbers,
+    };
   }
   const [a, b] = [await evaluate(graph, { ...values, ...folded }), await evaluate(whole, values)];
-  for (const name of Object.keys(b)) assert.ok(relativeError(a[name] as Float32Array, b[name] as Float32Array) < 2e-6, name);
+  for (const name of Object.keys(b))
+    assert.ok(relativeError(a[name] as Float32Array, b[name] as Float32Array) < 2e-6, name);
 });

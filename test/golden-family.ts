@@ -3,8 +3,8 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type Checkpoint, openCheckpoint } from "../src/checkpoint/mod.ts";
 import { type Config, type Family, familyOf, wholeSequence } from "../src/models/mod.ts";
-import * as t from "../src/tensor/mod.ts";
 import type { Value } from "../src/tensor/mod.ts";
+import * as t from "../src/tensor/mod.ts";
 import type { Array_, Values } from "./evaluate.ts";
 
 export interface GoldenFamily {

@@ -2,15 +2,29 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { seededRandom } from "../src/base/mod.ts";
-import * as t from "../src/tensor/mod.ts";
 import type { Graph, Value } from "../src/tensor/mod.ts";
-import { type Array_, type Compiled, compiled, evaluate, floats, ints, primitivesOnly, testRuntime, type Values, withKernels } from "./evaluate.ts";
+import * as t from "../src/tensor/mod.ts";
+import {
+  type Array_,
+  type Compiled,
+  compiled,
+  evaluate,
+  floats,
+  ints,
+  primitivesOnly,
+  testRuntime,
+  type Values,
+  withKernels,
+} from "./evaluate.ts";
 
 after(async () => (await testRuntime())[Symbol.asyncDispose]());
 
 const random = seededRandom(7);
 const uniform = (shape: readonly number[], low = -1, high = 1): Array_ =>
-  floats(shape, Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => low + (high - low) * random.next()));
+  floats(
+    shape,
+    Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => low + (high - low) * random.next()),
+  );
 const input = (name: string, shape: readonly number[]): Value => t.input(name, "float32", shape);
 
 interface Case {
@@ -26,19 +40,64 @@ interface Case {
 const S = [2, 3];
 const index = ints([3], [2, 0, 2]);
 const indexInput = t.input("index", "int64", [3]);
-const tables = [t.constant(Float32Array.from({ length: 10 }, (_, i) => Math.cos(i)), [5, 2]), t.constant(Float32Array.from({ length: 10 }, (_, i) => Math.sin(i)), [5, 2])] as const;
+const tables = [
+  t.constant(
+    Float32Array.from({ length: 10 }, (_, i) => Math.cos(i)),
+    [5, 2],
+  ),
+  t.constant(
+    Float32Array.from({ length: 10 }, (_, i) => Math.sin(i)),
+    [5, 2],
+  ),
+] as const;
 const causal = t.lessEqual(t.reshape(t.arange(3), [1, 1, 1, 3]), t.reshape(t.arange(3), [1, 1, 3, 1]));
-const codes = t.constant(Uint8Array.from({ length: 32 }, (_, i) => i * 37), [2, 1, 16]);
+const codes = t.constant(
+  Uint8Array.from({ length: 32 }, (_, i) => i * 37),
+  [2, 1, 16],
+);
 
 const cases: readonly Case[] = [
-  ...(["neg", "exp", "tanh", "sigmoid", "erf", "sin", "cos", "silu", "softmax", "logSumExp"] as const).map((name) => ({ name, shapes: [S], build: (a: Value) => t[name](a) })),
-  ...(["log", "sqrt", "reciprocal"] as const).map((name) => ({ name, shapes: [S], low: 0.5, high: 2, build: (a: Value) => t[name](a) })),
-  ...(["add", "sub", "mul", "max"] as const).map((name) => ({ name, shapes: [S, S], build: (a: Value, b: Value) => t[name](a, b) })),
-  ...(["add", "sub", "mul"] as const).map((name) => ({ name: `${name} with broadcasting`, shapes: [[2, 1, 3], [4, 1]], build: (a: Value, b: Value) => t[name](a, b) })),
+  ...(["neg", "exp", "tanh", "sigmoid", "erf", "sin", "cos", "silu", "softmax", "logSumExp"] as const).map((name) => ({
+    name,
+    shapes: [S],
+    build: (a: Value) => t[name](a),
+  })),
+  ...(["log", "sqrt", "reciprocal"] as const).map((name) => ({
+    name,
+    shapes: [S],
+    low: 0.5,
+    high: 2,
+    build: (a: Value) => t[name](a),
+  })),
+  ...(["add", "sub", "mul", "max"] as const).map((name) => ({
+    name,
+    shapes: [S, S],
+    build: (a: Value, b: Value) => t[name](a, b),
+  })),
+  ...(["add", "sub", "mul"] as const).map((name) => ({
+    name: `${name} with broadcasting`,
+    shapes: [
+      [2, 1, 3],
+      [4, 1],
+    ],
+    build: (a: Value, b: Value) => t[name](a, b),
+  })),
   { name: "div", shapes: [S, [3]], low: 0.5, high: 2, build: (a, b) => t.div(a as Value, b as Value) },
-  { name: "where", shapes: [S, [1, 3]], build: (a, b) => t.where(t.less(t.constant(Float32Array.of(0, 1, 0)), t.scalar(0.5)), a as Value, b as Value) },
-  { name: "reshape", shapes: [S], build: (a) => t.mul(t.reshape(a as Value, [3, 2]), t.constant(Float32Array.of(1, 2), [2])) },
-  { name: "transpose", shapes: [[2, 3, 4]], build: (a) => t.mul(t.transpose(a as Value, [2, 0, 1]), t.constant(Float32Array.of(1, 2, 3))) },
+  {
+    name: "where",
+    shapes: [S, [1, 3]],
+    build: (a, b) => t.where(t.less(t.constant(Float32Array.of(0, 1, 0)), t.scalar(0.5)), a as Value, b as Value),
+  },
+  {
+    name: "reshape",
+    shapes: [S],
+    build: (a) => t.mul(t.reshape(a as Value, [3, 2]), t.constant(Float32Array.of(1, 2), [2])),
+  },
+  {
+    name: "transpose",
+    shapes: [[2, 3, 4]],
+    build: (a) => t.mul(t.transpose(a as Value, [2, 0, 1]), t.constant(Float32Array.of(1, 2, 3))),
+  },
   { name: "expand", shapes: [[3, 1]], build: (a) => t.expandTo(a as Value, [2, 3, 4]) },
   { name: "slice", shapes: [[2, 5]], build: (a) => t.slice(a as Value, 1, 1, 4) },
   { name: "concat", shapes: [S, [2, 2]], build: (a, b) => t.concat([a as Value, b as Value], 1) },
@@ -56,50 +115,121 @@ const cases: readonly Case[] = [
     })),
   ),
   { name: "gather", shapes: [[4, 2]], fixed: { index }, build: (a) => t.gather(a as Value, indexInput) },
-  { name: "scatterAdd", shapes: [[4, 2], [3, 2]], fixed: { index }, build: (a, b) => t.scatterAdd(a as Value, indexInput, b as Value) },
+  {
+    name: "scatterAdd",
+    shapes: [
+      [4, 2],
+      [3, 2],
+    ],
+    fixed: { index },
+    build: (a, b) => t.scatterAdd(a as Value, indexInput, b as Value),
+  },
   { name: "pick", shapes: [[3, 4]], fixed: { index }, build: (a) => t.pick(a as Value, indexInput) },
   { name: "place", shapes: [[3]], fixed: { index }, build: (a) => t.place(a as Value, indexInput, [3, 4]) },
   { name: "rmsNorm", shapes: [[2, 2, 3], [3]], build: (a, b) => t.rmsNorm(a as Value, b as Value, 1e-5) },
-  { name: "linear", shapes: [[2, 2, 3], [4, 3]], build: (a, b) => t.linear(a as Value, b as Value) },
+  {
+    name: "linear",
+    shapes: [
+      [2, 2, 3],
+      [4, 3],
+    ],
+    build: (a, b) => t.linear(a as Value, b as Value),
+  },
   { name: "linears", shapes: [S, [4, 3], [2, 3]], build: (a, b, c) => t.linears(a as Value, [b as Value, c as Value]) },
-  { name: "dequantize", shapes: [[2, 1], [2, 1]], build: (a, b) => t.dequantize(codes, a as Value, b as Value, { bits: 4, block: 32, zero: 3 }) },
-  { name: "rotary of part of the channels", shapes: [[3, 2, 6]], fixed: { index }, build: (a) => t.rotary(a as Value, ...tables, indexInput) },
-  { name: "attention in groups", shapes: [[1, 3, 4, 2], [1, 3, 2, 2], [1, 3, 2, 2]], build: (q, k, v) => t.attention(q as Value, k as Value, v as Value, causal, { scale: 0.7, hook: "h" }) },
-  { name: "linearCrossEntropy", shapes: [[3, 2], [4, 2]], fixed: { index }, build: (h, w) => t.linearCrossEntropy(h as Value, w as Value, indexInput) },
+  {
+    name: "dequantize",
+    shapes: [
+      [2, 1],
+      [2, 1],
+    ],
+    build: (a, b) => t.dequantize(codes, a as Value, b as Value, { bits: 4, block: 32, zero: 3 }),
+  },
+  {
+    name: "rotary of part of the channels",
+    shapes: [[3, 2, 6]],
+    fixed: { index },
+    build: (a) => t.rotary(a as Value, ...tables, indexInput),
+  },
+  {
+    name: "attention in groups",
+    shapes: [
+      [1, 3, 4, 2],
+      [1, 3, 2, 2],
+      [1, 3, 2, 2],
+    ],
+    build: (q, k, v) => t.attention(q as Value, k as Value, v as Value, causal, { scale: 0.7, hook: "h" }),
+  },
+  {
+    name: "linearCrossEntropy",
+    shapes: [
+      [3, 2],
+      [4, 2],
+    ],
+    fixed: { index },
+    build: (h, w) => t.linearCrossEntropy(h as Value, w as Value, indexInput),
+  },
   { name: "tap", shapes: [S], build: (a) => t.tap(a as Value, "here") },
 ];
 
 const STEP = 1e-2;
 /** Σ y·r in float64, r fixed: a scalar function of the inputs. */
 const weighted = (results: Record<string, Float32Array>, weights: readonly Float32Array[]): number =>
-  weights.reduce((sum, r, i) => sum + r.reduce((part, x, j) => part + x * ((results[`y${i}`] as Float32Array)[j] as number), 0), 0);
+  weights.reduce(
+    (sum, r, i) => sum + r.reduce((part, x, j) => part + x * ((results[`y${i}`] as Float32Array)[j] as number), 0),
+    0,
+  );
 
 for (const { name, shapes, build, low, high, fixed = {} } of cases)
   test(`the vjp of ${name} equals central differences`, async () => {
     const names = shapes.map((_, i) => "abcdef".charAt(i));
     const inputs = shapes.map((shape, i) => input(names[i] as string, shape));
-    const values: Record<string, Array_> = { ...fixed, ...Object.fromEntries(shapes.map((shape, i) => [names[i] as string, uniform(shape, low, high)])) };
+    const values: Record<string, Array_> = {
+      ...fixed,
+      ...Object.fromEntries(shapes.map((shape, i) => [names[i] as string, uniform(shape, low, high)])),
+    };
     const built = build(...inputs);
     const ys = Array.isArray(built) ? (built as readonly Value[]) : [built as Value];
     const weights = ys.map((y) => uniform(y.shape as number[]).data as Float32Array);
-    const loss = ys.map((y, i) => t.sum(t.mul(y, t.constant(weights[i] as Float32Array, y.shape)), y.shape.map((_, axis) => axis))).reduce(t.add);
+    const loss = ys
+      .map((y, i) =>
+        t.sum(
+          t.mul(y, t.constant(weights[i] as Float32Array, y.shape)),
+          y.shape.map((_, axis) => axis),
+        ),
+      )
+      .reduce(t.add);
     const outputs = { loss, ...Object.fromEntries(ys.map((y, i) => [`y${i}`, y])) };
-    const withGradients = t.withGradients(t.graph(outputs), "loss", Object.fromEntries(inputs.map((value, i) => [names[i] as string, value])));
+    const withGradients = t.withGradients(
+      t.graph(outputs),
+      "loss",
+      Object.fromEntries(inputs.map((value, i) => [names[i] as string, value])),
+    );
     t.verify(withGradients);
-    await using forward = await compiled(withKernels(t.graph(Object.fromEntries(ys.map((y, i) => [`y${i}`, y])))), values);
+    await using forward = await compiled(
+      withKernels(t.graph(Object.fromEntries(ys.map((y, i) => [`y${i}`, y])))),
+      values,
+    );
     for (const form of [withKernels, primitivesOnly] as ((g: Graph) => Graph)[]) {
       const got = await evaluate(form(withGradients), values);
       for (const each of names) {
         const numeric = await centralDifferences(forward, values, each, weights);
         const largest = Math.max(0.1, ...numeric.map(Math.abs));
         (got[`grad.${each}`] as Float32Array).forEach((x, i) => {
-          assert.ok(Math.abs(x - (numeric[i] as number)) <= 2e-3 * largest, `d/d${each}[${i}]: vjp ${x}, differences ${numeric[i]}`);
+          assert.ok(
+            Math.abs(x - (numeric[i] as number)) <= 2e-3 * largest,
+            `d/d${each}[${i}]: vjp ${x}, differences ${numeric[i]}`,
+          );
         });
       }
     }
   });
 
-async function centralDifferences(forward: Compiled, values: Values, name: string, weights: readonly Float32Array[]): Promise<number[]> {
+async function centralDifferences(
+  forward: Compiled,
+  values: Values,
+  name: string,
+  weights: readonly Float32Array[],
+): Promise<number[]> {
   const { shape, data } = values[name] as Array_;
   const at = async (i: number, step: number): Promise<number> => {
     const moved = Float32Array.from(data as Float32Array);

@@ -38,7 +38,7 @@ it("200 Programs opened, run in both ways and closed leave memory flat", async (
   const once = async () => {
     await using program = await runtime.compile(bytes); // 1 MB of weights, packed: 1 MB more
     const x = Tensor.of("float32", [64, size]);
-    using _results = (await program.run({ x }))["y"] as Tensor;
+    using _results = (await program.run({ x })).y as Tensor;
     using y = Tensor.of("float32", [64, size]);
     using binding = program.bind({ x }, { y });
     await binding.run();

@@ -36,8 +36,10 @@ interface End {
 export async function readDirectory(file: ModelFile): Promise<{ members: readonly ArchiveMember[]; offset: number }> {
   const end = await findEnd(file);
   if (end.offset + end.size !== end.limit) throw bad(file, "the directory's end", end.offset + end.size, end.limit);
-  if (end.size > mostDirectoryBytes) throw bad(file, "the directory's length", end.size, `at most ${mostDirectoryBytes}`);
-  if (end.count * entryBytes > end.size) throw bad(file, "the number of members", end.count, `at most ${Math.floor(end.size / entryBytes)}`);
+  if (end.size > mostDirectoryBytes)
+    throw bad(file, "the directory's length", end.size, `at most ${mostDirectoryBytes}`);
+  if (end.count * entryBytes > end.size)
+    throw bad(file, "the number of members", end.count, `at most ${Math.floor(end.size / entryBytes)}`);
   const bytes = Buffer.from(await file.read(end.offset, end.size));
   const members: ArchiveMember[] = [];
   const names = new Set<string>();
@@ -60,44 +62,59 @@ async function findEnd(file: ModelFile): Promise<End> {
   for (let at = length - endBytes; at >= 0; at--) {
     // A comment may hold the signature: the right one's comment ends with the file.
     if (tail.readUInt32LE(at) !== 0x06054b50 || at + endBytes + tail.readUInt16LE(at + 20) !== length) continue;
+    const end64 = await findEnd64(file, start + at);
+    if (end64) return end64;
     const volumes = tail.readUInt32LE(at + 4);
     const [count, size, offset] = [tail.readUInt16LE(at + 10), tail.readUInt32LE(at + 12), tail.readUInt32LE(at + 16)];
-    if (count === 0xffff || size === 0xffffffff || offset === 0xffffffff) return await findEnd64(file, start + at);
-    if (volumes !== 0 || tail.readUInt16LE(at + 8) !== count) throw bad(file, "an archive in several volumes", "one of them", "one file");
+    if (volumes !== 0 || tail.readUInt16LE(at + 8) !== count)
+      throw bad(file, "an archive in several volumes", "one of them", "one file");
     return { count, size, offset, limit: start + at };
   }
   throw bad(file, "the directory at the end of the archive", "none", "a whole zip archive");
 }
 
-async function findEnd64(file: ModelFile, endAt: number): Promise<End> {
+/** Writers may give the 32-bit numbers too where they fit, so the locator before the end decides. */
+async function findEnd64(file: ModelFile, endAt: number): Promise<End | undefined> {
   const locatorAt = endAt - locatorBytes;
-  if (locatorAt < end64Bytes) throw bad(file, "the zip64 locator", "no room for one", "a whole zip archive");
+  if (locatorAt < end64Bytes) return undefined;
   const locator = Buffer.from(await file.read(locatorAt, locatorBytes));
-  if (locator.readUInt32LE(0) !== 0x07064b50) throw bad(file, "the zip64 locator", "none", "a whole zip archive");
+  if (locator.readUInt32LE(0) !== 0x07064b50) return undefined;
   const at = whole(file, locator.readBigUInt64LE(8));
   if (at + end64Bytes > locatorAt) throw bad(file, "the zip64 directory end", at, `at most ${locatorAt - end64Bytes}`);
   const end = Buffer.from(await file.read(at, end64Bytes));
   if (end.readUInt32LE(0) !== 0x06064b50) throw bad(file, "the zip64 directory end", "none", "a whole zip archive");
-  if (end.readUInt32LE(16) !== 0 || end.readUInt32LE(20) !== 0) throw bad(file, "an archive in several volumes", "one of them", "one file");
+  if (end.readUInt32LE(16) !== 0 || end.readUInt32LE(20) !== 0)
+    throw bad(file, "an archive in several volumes", "one of them", "one file");
   const [count, size, offset] = [32, 40, 48].map((place) => whole(file, end.readBigUInt64LE(place)));
   return { count: count!, size: size!, offset: offset!, limit: at };
 }
 
 function readEntry(file: ModelFile, bytes: Buffer, at: number, limit: number): { member: ArchiveMember; next: number } {
   if (at + entryBytes > bytes.length) throw bad(file, "a directory entry", "cut", `${entryBytes} bytes`);
-  if (bytes.readUInt32LE(at) !== 0x02014b50) throw bad(file, "a directory entry", bytes.readUInt32LE(at).toString(16), "2014b50");
-  const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((place) => bytes.readUInt16LE(at + place)) as [number, number, number];
+  if (bytes.readUInt32LE(at) !== 0x02014b50)
+    throw bad(file, "a directory entry", bytes.readUInt32LE(at).toString(16), "2014b50");
+  const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((place) => bytes.readUInt16LE(at + place)) as [
+    number,
+    number,
+    number,
+  ];
   const next = at + entryBytes + nameBytes + extraBytes + commentBytes;
   if (next > bytes.length) throw bad(file, "a directory entry", "cut", `${next - at} bytes`);
   const rawName = bytes.subarray(at + entryBytes, at + entryBytes + nameBytes);
   const name = rawName.toString("utf8");
   const extra = bytes.subarray(at + entryBytes + nameBytes, at + entryBytes + nameBytes + extraBytes);
-  const short = { bytes: bytes.readUInt32LE(at + 24), packedBytes: bytes.readUInt32LE(at + 20), offset: bytes.readUInt32LE(at + 42) };
+  const short = {
+    bytes: bytes.readUInt32LE(at + 24),
+    packedBytes: bytes.readUInt32LE(at + 20),
+    offset: bytes.readUInt32LE(at + 42),
+  };
   const sizes = widened(file, name, extra, short);
   const flags = bytes.readUInt16LE(at + 8);
   const method = bytes.readUInt16LE(at + 10);
-  if (sizes.offset + sizes.packedBytes > limit) throw bad(file, `the end of ${quoted(name)}`, sizes.offset + sizes.packedBytes, `at most ${limit}`);
-  if (method === 0 && sizes.packedBytes !== sizes.bytes) throw bad(file, `the length of ${quoted(name)}`, sizes.packedBytes, sizes.bytes);
+  if (sizes.offset + sizes.packedBytes > limit)
+    throw bad(file, `the end of ${quoted(name)}`, sizes.offset + sizes.packedBytes, `at most ${limit}`);
+  if (method === 0 && sizes.packedBytes !== sizes.bytes)
+    throw bad(file, `the length of ${quoted(name)}`, sizes.packedBytes, sizes.bytes);
   const refused = reasonToRefuse(name, rawName, bytes.readUInt32LE(at + 38) >>> 16, flags, method);
   const crc32 = bytes.readUInt32LE(at + 16);
   return { member: { name, rawName, ...sizes, crc32, method: method === 0 ? "stored" : "deflate", refused }, next };
@@ -129,12 +146,19 @@ function widened(file: ModelFile, name: string, extra: Buffer, short: Sizes): Si
   throw bad(file, `the zip64 sizes of ${quoted(name)}`, "none", `${missing.length}`);
 }
 
-function reasonToRefuse(name: string, rawName: Buffer, mode: number, flags: number, method: number): string | undefined {
+function reasonToRefuse(
+  name: string,
+  rawName: Buffer,
+  mode: number,
+  flags: number,
+  method: number,
+): string | undefined {
   if (name.endsWith("/")) return "a folder";
   if ((mode & 0o170000) !== 0 && (mode & 0o170000) !== 0o100000) return "not a regular file";
   if (!Buffer.from(name, "utf8").equals(rawName)) return "a name that is not UTF-8";
   if (name === "" || /\p{Cc}|\\|^[a-z]:|^\//iu.test(name)) return "a name that is no relative path";
-  if (name.split("/").some((part) => part === ".." || part === "." || part === "")) return "a name that leaves its folder";
+  if (name.split("/").some((part) => part === ".." || part === "." || part === ""))
+    return "a name that leaves its folder";
   if ((flags & 1) !== 0) return "encrypted";
   if (method !== 0 && method !== 8) return `packed by method ${method}`;
   return undefined;

@@ -52,7 +52,8 @@ export class Archive implements AsyncDisposable {
     } finally {
       packed.destroy();
     }
-    if (bytes !== member.bytes) throw this.bad(member, "its length", bytes > member.bytes ? "more" : bytes, member.bytes);
+    if (bytes !== member.bytes)
+      throw this.bad(member, "its length", bytes > member.bytes ? "more" : bytes, member.bytes);
     if (checksum !== member.crc32) throw this.bad(member, "its checksum (CRC-32)", hex(checksum), hex(member.crc32));
   }
 
@@ -66,14 +67,16 @@ export class Archive implements AsyncDisposable {
       throw this.bad(member, "its offset", member.offset, `at most ${this.directoryOffset - localHeaderBytes}`);
     }
     const header = Buffer.from(await this.file.read(member.offset, localHeaderBytes));
-    if (header.readUInt32LE(0) !== 0x04034b50) throw this.bad(member, "its local header", hex(header.readUInt32LE(0)), "04034b50");
+    if (header.readUInt32LE(0) !== 0x04034b50)
+      throw this.bad(member, "its local header", hex(header.readUInt32LE(0)), "04034b50");
     const nameBytes = header.readUInt16LE(26);
     const start = member.offset + localHeaderBytes + nameBytes + header.readUInt16LE(28);
     if (start + member.packedBytes > this.directoryOffset) {
       throw this.bad(member, "its end", start + member.packedBytes, `at most ${this.directoryOffset}`);
     }
     const name = Buffer.from(await this.file.read(member.offset + localHeaderBytes, nameBytes));
-    if (!name.equals(member.rawName)) throw this.bad(member, "its name in the local header", quoted(name.toString()), "the same");
+    if (!name.equals(member.rawName))
+      throw this.bad(member, "its name in the local header", quoted(name.toString()), "the same");
     return start;
   }
 
@@ -83,7 +86,13 @@ export class Archive implements AsyncDisposable {
     }
   }
 
-  private bad(member: ArchiveMember, part: string, got: string | number, wanted: string | number, cause?: unknown): IroriError {
+  private bad(
+    member: ArchiveMember,
+    part: string,
+    got: string | number,
+    wanted: string | number,
+    cause?: unknown,
+  ): IroriError {
     const what = `${this.file.path}: ${quoted(member.name)}: ${part}`;
     return new IroriError("bad-file", { what, got, wanted, next: "fetch it again", cause });
   }

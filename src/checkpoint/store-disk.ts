@@ -85,7 +85,8 @@ async function figures({ disk, folder, neededBytes }: WriteIntent): Promise<stri
 }
 
 function nextStep(code: string): string {
-  if (code === "ENOSPC" || code === "EDQUOT") return "free some space (irori rm NAME) or set IRORI_HOME to another disk";
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return "free some space (irori rm NAME) or set IRORI_HOME to another disk";
   if (code === "EACCES" || code === "EPERM" || code === "EROFS") return "set IRORI_HOME to a folder that you can write";
   return "check the disk and try again";
 }

@@ -108,7 +108,12 @@ function checked({ wanted, name }: FetchRequest, mirror: Source, blob: FetchedBl
   throw new IroriError("bad-file", { what, got: blob.sha256, wanted: wanted.sha256, next: "it is refused" });
 }
 
-async function onOurDisk<T>({ disk, name }: FetchRequest, folder: string, neededBytes: number | undefined, write: () => Promise<T>) {
+async function onOurDisk<T>(
+  { disk, name }: FetchRequest,
+  folder: string,
+  neededBytes: number | undefined,
+  write: () => Promise<T>,
+) {
   try {
     return await writing({ disk, folder, writing: name, neededBytes }, write);
   } catch (error) {
@@ -124,7 +129,10 @@ function closing<T extends { close(): Promise<void> }>(file: T): T & AsyncDispos
 function partsOf(source: Source): readonly Part[] {
   if (source.kind === "parts") return source.parts;
   if (source.kind !== "catalog") return [source];
-  throw new IroriError("bad-input", { what: `${source.name}: a mirror cannot be a catalog name`, wanted: "file: or package:" });
+  throw new IroriError("bad-input", {
+    what: `${source.name}: a mirror cannot be a catalog name`,
+    wanted: "file: or package:",
+  });
 }
 
 interface OpenedPart extends AsyncDisposable {
@@ -171,11 +179,23 @@ export function chooseMember(source: PackageSource, members: readonly ArchiveMem
   });
   const what = `${formatSource(source)}: files that match`;
   if (found.length !== 1) {
-    const list = (found.length > 0 ? found : members).slice(0, 5).map(({ name }) => quoted(name)).join(", ");
+    const list = (found.length > 0 ? found : members)
+      .slice(0, 5)
+      .map(({ name }) => quoted(name))
+      .join(", ");
     const got = found.length === 0 ? `none of ${list}` : `${found.length}: ${list}`;
-    throw new IroriError(found.length === 0 ? "not-found" : "bad-input", { what, got, wanted: 1, next: "give a glob after the version" });
+    throw new IroriError(found.length === 0 ? "not-found" : "bad-input", {
+      what,
+      got,
+      wanted: 1,
+      next: "give a glob after the version",
+    });
   }
   const [member] = found;
   if (member!.refused === undefined) return member!;
-  throw new IroriError("bad-file", { what: `${what}: ${quoted(member!.name)} is refused`, got: member!.refused, wanted: "a plain file" });
+  throw new IroriError("bad-file", {
+    what: `${what}: ${quoted(member!.name)} is refused`,
+    got: member!.refused,
+    wanted: "a plain file",
+  });
 }

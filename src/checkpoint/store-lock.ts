@@ -111,7 +111,14 @@ async function holdersOf({ home, key, clock }: LockOptions, own: string): Promis
 }
 
 /** One turn of waiting: shows the holder's bytes, ends in a sentence after `patienceMs` without a change of them. */
-function waiter({ home, key, clock, patienceMs, signal, onProgress }: LockOptions): (holders: string[]) => Promise<void> {
+function waiter({
+  home,
+  key,
+  clock,
+  patienceMs,
+  signal,
+  onProgress,
+}: LockOptions): (holders: string[]) => Promise<void> {
   let seen = "";
   let since = clock();
   return async (holders) => {

@@ -30,7 +30,12 @@ export async function lockIn(place: Place, key: string, options: WorkOptions = {
 }
 
 /** Runs a write below the home; what the disk refuses becomes a sentence. */
-export async function writeIn<T>(place: Place, what: string, write: () => Promise<T>, neededBytes?: number): Promise<T> {
+export async function writeIn<T>(
+  place: Place,
+  what: string,
+  write: () => Promise<T>,
+  neededBytes?: number,
+): Promise<T> {
   return await writing({ disk: place.disk, folder: place.home, writing: what, neededBytes }, write);
 }
 

@@ -65,7 +65,11 @@ export async function removeForms(place: Place, contentId: string): Promise<numb
 
 function folderName({ contentId, form }: PreparedKey): string {
   if (/^[a-z0-9][a-z0-9._-]{0,60}$/.test(form)) return `${shortId(contentId)}-${form}`;
-  throw new IroriError("bad-input", { what: "the name of a prepared form", got: form, wanted: "letters, digits, . _ -" });
+  throw new IroriError("bad-input", {
+    what: "the name of a prepared form",
+    got: form,
+    wanted: "letters, digits, . _ -",
+  });
 }
 
 /** 96 bits of the content's hash: as good as all, and a path that people can read. */

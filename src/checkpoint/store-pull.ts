@@ -95,7 +95,18 @@ async function fetchInto(place: Place, lock: Lock, request: BlobRequest): Promis
   const mirrors = entry ? entry.sources.map(parseSource) : [source];
   const { folder } = lock;
   const onClient = (pid: number) => lock.noteClient(pid);
-  const fetch = { mirrors, wanted: entry, name, folder, disk: place.disk, signal, onProgress, onClient, python, isOffline };
+  const fetch = {
+    mirrors,
+    wanted: entry,
+    name,
+    folder,
+    disk: place.disk,
+    signal,
+    onProgress,
+    onClient,
+    python,
+    isOffline,
+  };
   return await writeIn(place, name, () => fetchBlob(fetch), entry?.bytes);
 }
 
@@ -103,7 +114,9 @@ async function fetchInto(place: Place, lock: Lock, request: BlobRequest): Promis
 async function wholeBlob(place: Place, entry: CatalogEntry, options: WorkOptions): Promise<FetchedBlob | undefined> {
   const path = blobPath(place.home, entry.sha256);
   if ((await sizeOf(path)) !== entry.bytes) return undefined;
-  return (await hashFile(path, options)) === entry.sha256 ? { path, bytes: entry.bytes, sha256: entry.sha256 } : undefined;
+  return (await hashFile(path, options)) === entry.sha256
+    ? { path, bytes: entry.bytes, sha256: entry.sha256 }
+    : undefined;
 }
 
 async function commit(place: Place, reference: Reference, blob: FetchedBlob | undefined): Promise<void> {

@@ -62,5 +62,8 @@ export async function readReference(home: string, name: string): Promise<Referen
 export async function referenceNames(home: string): Promise<string[]> {
   const folder = join(home, "models");
   const names = await diskCall(folder, () => readdir(folder));
-  return names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5)).sort();
+  return names
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -5))
+    .sort();
 }

@@ -184,7 +184,9 @@ export class Store {
 
   private async nameOf(source: Source): Promise<string> {
     if (source.kind !== "file") return modelName(source);
-    const path = (await exists(source.path)) ? await diskCall(source.path, () => realpath(source.path)) : resolve(source.path);
+    const path = (await exists(source.path))
+      ? await diskCall(source.path, () => realpath(source.path))
+      : resolve(source.path);
     return modelName({ kind: "file", path });
   }
 

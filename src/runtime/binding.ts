@@ -3,9 +3,19 @@
 
 import { IroriError } from "../base/mod.ts";
 import type { Handle, Ort } from "./ort.ts";
-import { checkFit } from "./ports.ts";
-import type { Runner, Tensors } from "./program.ts";
+import { checkFit, type PortInfo, type Tensors } from "./ports.ts";
 import { type Hold, hold, type Tensor } from "./tensor.ts";
+
+/** What Bindings need of their Program. */
+export interface Runner {
+  readonly bindings: Set<BoundValues>;
+  readonly name: string;
+  readonly inputs: readonly PortInfo[];
+  readonly outputs: readonly PortInfo[];
+  readonly ort: Ort;
+  readonly session: Handle;
+  execute(start: (runOptions: Handle | null) => Promise<void>, signal: AbortSignal | undefined): Promise<void>;
+}
 
 interface Bound {
   readonly tensor: Tensor;

@@ -1,7 +1,7 @@
 export type { Binding } from "./binding.ts";
 export { findLibrary } from "./library.ts";
 export { type ExternalEntry, type PageEntries, readPrepackedEntries, type WrittenPages, writePages } from "./pages.ts";
-export type { PortInfo } from "./ports.ts";
-export type { CompileOptions, Program, RunOptions, Tensors } from "./program.ts";
+export type { PortInfo, Tensors } from "./ports.ts";
+export type { CompileOptions, Program, RunOptions } from "./program.ts";
 export { type LogLevel, Runtime, type RuntimeOptions } from "./runtime.ts";
 export { byteLengthOf, type DType, Tensor, type TensorData } from "./tensor.ts";

@@ -78,7 +78,7 @@ async function answer(program: Program, rows: number, isSteered: boolean): Promi
     Float32Array.from({ length: rows * K }, (_, i) => Math.sin(i)),
   );
   const inputs = isSteered ? { x, steer: Tensor.of("float32", [1, K]) } : { x };
-  using y = (await program.run(inputs))["y"] ?? assert.fail();
+  using y = (await program.run(inputs)).y ?? assert.fail();
   assert.ok(Number.isFinite(Number(y.data[0])));
   return createHash("sha256")
     .update(new Uint8Array(y.data.buffer, y.data.byteOffset, y.data.byteLength))
@@ -129,11 +129,11 @@ describe("prepacked pages", () => {
     let prepacked = 0;
     for (const { externalData } of pages.initializers.values()) {
       const values = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
-      assert.equal(values["location"], "pages.bin");
-      assert.equal(Number(values["offset"]) % 4096, 0);
-      if (!values["prepacked_0"]) continue;
+      assert.equal(values.location, "pages.bin");
+      assert.equal(Number(values.offset) % 4096, 0);
+      if (!values.prepacked_0) continue;
       prepacked++;
-      for (const block of values["prepacked_0"].split("|").slice(1)) assert.equal(Number.parseInt(block, 10) % 4096, 0);
+      for (const block of values.prepacked_0.split("|").slice(1)) assert.equal(Number.parseInt(block, 10) % 4096, 0);
     }
     assert.equal(prepacked, 2 * layers, "the quantised weights and the offsets' product");
     assert.deepEqual(pages.initializers.get("0.weight")?.dims, [K, blocks, 16]);

@@ -12,6 +12,8 @@ export interface PortInfo {
   readonly shape: readonly (number | string)[];
 }
 
+export type Tensors = Readonly<Record<string, Tensor>>;
+
 export function readPorts(ort: Ort, session: Handle, side: "Input" | "Output", program: string): readonly PortInfo[] {
   const allocator = ort.make("GetAllocatorWithDefaultOptions");
   return Array.from({ length: ort.number(`SessionGet${side}Count`, session) }, (_, i) => {
@@ -37,7 +39,7 @@ export function checkFit(
   program: string,
   side: "input" | "output",
   ports: readonly PortInfo[],
-  tensors: Readonly<Record<string, Tensor>>,
+  tensors: Tensors,
   all: boolean,
 ): void {
   let known = 0;

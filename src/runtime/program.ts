@@ -2,9 +2,9 @@
 // It does not know how the ONNX bytes came to be.
 
 import { cancelled, IroriError } from "../base/mod.ts";
-import { Binding, type BoundValues } from "./binding.ts";
+import { Binding, type Runner } from "./binding.ts";
 import type { Handle, Ort } from "./ort.ts";
-import { checkFit, type PortInfo, readPorts } from "./ports.ts";
+import { checkFit, type PortInfo, readPorts, type Tensors } from "./ports.ts";
 import { adoptValue, type Hold, hold, Tensor } from "./tensor.ts";
 
 export interface CompileOptions {
@@ -26,8 +26,6 @@ export interface CompileOptions {
   readonly name?: string;
 }
 
-export type Tensors = Readonly<Record<string, Tensor>>;
-
 export interface RunOptions {
   /** Preallocated results, written in place. */
   readonly outputs?: Tensors;
@@ -40,17 +38,6 @@ const optimizationLevels = { off: 0, basic: 1, extended: 2, all: 99 } as const;
 const forgottenSessions = new FinalizationRegistry<{ ort: Ort; session: Handle }>(({ ort, session }) =>
   ort.release("Session", session),
 );
-
-/** What Bindings need of their Program. */
-export interface Runner {
-  readonly bindings: Set<BoundValues>;
-  readonly name: string;
-  readonly inputs: readonly PortInfo[];
-  readonly outputs: readonly PortInfo[];
-  readonly ort: Ort;
-  readonly session: Handle;
-  execute(start: (runOptions: Handle | null) => Promise<void>, signal: AbortSignal | undefined): Promise<void>;
-}
 
 export class Program implements AsyncDisposable {
   readonly name: string;

@@ -28,7 +28,8 @@ export function fold(g: Graph): Folded {
   }
   const derived: Record<string, Value> = {};
   const replaced = rewrite(g, ({ node }) => {
-    if (!fixed.has(node) || node.op === weightOp || node.op === constantOp || !(weighted.has(node) || isWorth(node))) return undefined;
+    if (!fixed.has(node) || node.op === weightOp || node.op === constantOp || !(weighted.has(node) || isWorth(node)))
+      return undefined;
     return node.types.map((type, index) => {
       const value = new Value(node, index);
       const name = `folded.${nodeHash(node).slice(0, 24)}${node.types.length > 1 ? `.${index}` : ""}`;

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import { addDims, type Dim, divideDims, evaluateDim, mulDims, subDims } from "./dim.ts";
 import * as t from "./mod.ts";
 import { sha256Hex } from "./sha256.ts";
-import { createHash } from "node:crypto";
 
 const x = t.input("x", "float32", ["T", 4]);
 
@@ -38,14 +38,21 @@ test("another op, attribute, shape, order of inputs or output name is another ha
 
 test("a graph with HookPoints that nobody asks for compiles to the same bytes as one without", () => {
   const plain = t.graph({ y: t.tanh(t.rmsNorm(t.exp(x), t.input("w", "float32", [4]), 1e-5)) });
-  const hooked = t.graph({ y: t.tap(t.tanh(t.rmsNorm(t.tap(t.exp(x), "a"), t.input("w", "float32", [4]), 1e-5)), "b") });
+  const hooked = t.graph({
+    y: t.tap(t.tanh(t.rmsNorm(t.tap(t.exp(x), "a"), t.input("w", "float32", [4]), 1e-5)), "b"),
+  });
   assert.deepEqual(t.onnxBytes(t.fuse(hooked)), t.onnxBytes(t.fuse(plain)));
 });
 
 test("asking for a HookPoint inside a function opens that function only", () => {
   const w = t.input("w", "float32", [4]);
   const g = t.graph({ y: t.rmsNorm(t.rmsNorm(x, w, 1e-5, "first"), w, 1e-5, "second") });
-  assert.deepEqual(t.hookPoints(g).sort(), ["first.hook_normalized", "first.hook_scale", "second.hook_normalized", "second.hook_scale"]);
+  assert.deepEqual(t.hookPoints(g).sort(), [
+    "first.hook_normalized",
+    "first.hook_scale",
+    "second.hook_normalized",
+    "second.hook_scale",
+  ]);
   const asked = t.withTaps(g, ["second.hook_scale"]);
   assert.deepEqual(Object.keys(asked.outputs), ["y", "second.hook_scale"]);
   assert.match(t.printGraph(asked), /rmsNorm.*hook="first"/);
@@ -68,11 +75,17 @@ test("a graph prints one readable line a node", () => {
 
 test("what does not fit is a sentence that names the op and its inputs", () => {
   const y = t.input("y", "float32", ["T", 5]);
-  assert.throws(() => t.add(x, y), /op add cannot take \(float32\[T,4\], float32\[T,5\]\): shapes \[T,4\] and \[T,5\] do not broadcast: 4 against 5/);
+  assert.throws(
+    () => t.add(x, y),
+    /op add cannot take \(float32\[T,4\], float32\[T,5\]\): shapes \[T,4\] and \[T,5\] do not broadcast: 4 against 5/,
+  );
   assert.throws(() => t.matmul(x, x), /op matmul cannot take .*: the inner dimensions are 4 and T/);
   assert.throws(() => t.reshape(x, ["T", 3]), /\[T,4\] holds 4\*T elements, \[T,3\] wants 3\*T/);
   assert.throws(() => t.verify(t.graph({})), /no outputs/);
-  assert.throws(() => t.verify(t.graph({ a: t.exp(x), b: t.exp(t.input("x", "float32", [1])) })), /input "x" stands for two types/);
+  assert.throws(
+    () => t.verify(t.graph({ a: t.exp(x), b: t.exp(t.input("x", "float32", [1])) })),
+    /input "x" stands for two types/,
+  );
   assert.throws(() => t.withGradients(t.graph({ loss: x }), "loss", { x }), /wants? a scalar/);
 });
 

@@ -17,7 +17,18 @@ export {
 } from "./functions.ts";
 export { type Fusion, fuse, fusions } from "./fusions.ts";
 export { withGradients } from "./gradient.ts";
-export { expand, type Graph, graph, graphHash, inputsOf, printGraph, type Rule, rewrite, verify, weightsOf } from "./graph.ts";
+export {
+  expand,
+  type Graph,
+  graph,
+  graphHash,
+  inputsOf,
+  printGraph,
+  type Rule,
+  rewrite,
+  verify,
+  weightsOf,
+} from "./graph.ts";
 export { type OnnxOptions, onnxBytes, type WeightLocation } from "./onnx.ts";
 export {
   add,

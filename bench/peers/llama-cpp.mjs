@@ -1,0 +1,80 @@
+// llama.cpp's side of the bench (node-llama-cpp), in a process of its own: does the work of work.ts when it is asked.
+// It does not know the other side, rounds or statistics.
+import { getLlama } from "node-llama-cpp";
+import {
+  answer,
+  CONTEXT,
+  DECODE_PROMPT,
+  DECODE_TOKENS,
+  decodeRate,
+  PREFILL_TOKENS,
+  privateBytes,
+  promptIds,
+} from "../work.ts";
+import { CONTEXT_SETTINGS, LLAMA_SETTINGS, MODEL_SETTINGS } from "./settings.mjs";
+
+const GREEDY = { temperature: 0, yieldEogToken: true };
+let llama;
+let model;
+let sequence;
+let vocabSize;
+
+async function open({ opening }) {
+  llama = await getLlama({ ...LLAMA_SETTINGS, maxThreads: opening.threads });
+  model = await llama.loadModel({ ...MODEL_SETTINGS, modelPath: opening.path });
+  vocabSize = model.fileInfo.metadata.llama?.vocab_size ?? model.fileInfo.metadata.tokenizer.ggml.tokens.length;
+  const context = await model.createContext({ ...CONTEXT_SETTINGS, contextSize: CONTEXT, threads: opening.threads });
+  sequence = context.getSequence();
+}
+
+/** Tokens per second through the stream that the library offers. */
+async function decode() {
+  await sequence.clearHistory();
+  const at = [];
+  for await (const _ of sequence.evaluate(promptIds(DECODE_PROMPT, vocabSize), GREEDY)) {
+    at.push(performance.now());
+    if (at.length === DECODE_TOKENS) break;
+  }
+  return decodeRate(at);
+}
+
+/** Tokens per second through its lower interface, one evaluation a token: on some machines faster than the stream. */
+async function decodeControlled() {
+  await sequence.clearHistory();
+  const ids = promptIds(DECODE_PROMPT, vocabSize);
+  await sequence.evaluateWithoutGeneratingNewTokens(ids.slice(0, -1));
+  const at = [];
+  let token = ids.at(-1);
+  while (at.length < DECODE_TOKENS) {
+    const [made] = await sequence.controlledEvaluate([[token, { generateNext: { token: true, options: GREEDY } }]]);
+    token = made.next.token;
+    at.push(performance.now());
+  }
+  return decodeRate(at);
+}
+
+async function prefill() {
+  await sequence.clearHistory();
+  const start = performance.now();
+  for await (const _ of sequence.evaluate(promptIds(PREFILL_TOKENS, vocabSize), GREEDY)) break;
+  return (PREFILL_TOKENS * 1000) / (performance.now() - start);
+}
+
+async function memory() {
+  await prefill();
+  const { embedding_length: width, block_count: layers, attention } = model.fileInfo.metadata.llama;
+  // keys and values of every layer in float16
+  const kvBytes = ((layers * 2 * width * attention.head_count_kv) / attention.head_count) * CONTEXT * 2;
+  return { bytes: privateBytes(), kvBytes };
+}
+
+async function versions() {
+  return {
+    "llama.cpp": llama.llamaCppRelease.release,
+    build: llama.buildType,
+    system: llama.systemInfo.trim(),
+    flashAttention: sequence.context.flashAttention,
+  };
+}
+
+answer({ open, decode, decodeControlled, prefill, memory, versions });
