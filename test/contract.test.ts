@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { refine } from "../src/engine/candidates.ts";
 import { KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Form, GREEDY, type Lease } from "../src/engine/mod.ts";
 import { Resident } from "../src/engine/resident.ts";
@@ -116,7 +117,10 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       const inputs: Record<string, Tensor> = {};
       const outputs: Record<string, Tensor> = {};
       let end = 0;
-      const wanted = rows.map((row) => BigInt((end += row.length) - 1));
+      const wanted = rows.map((row) => {
+        end += row.length;
+        return BigInt(end - 1);
+      });
       for (const [r, cache] of caches.entries()) {
         const row = rows[r] as number[];
         const ports = cache.ports(r);
@@ -130,7 +134,17 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       inputs.wanted = Tensor.of("int64", [2], BigInt64Array.from(wanted));
       inputs.inverseTemperature = Tensor.of("float32", [2], Float32Array.of(1, 1));
       const results = await pair.run(inputs, { outputs });
-      return Float32Array.from((results.logits as Tensor<"float32">).data);
+      const part = <T extends Float32Array | BigInt64Array>(name: string, r: number): T => {
+        const data = (results[name] as Tensor).data as T;
+        return data.subarray((r * data.length) / 2, ((r + 1) * data.length) / 2) as T;
+      };
+      const refined = rows.map((_, r) => {
+        const [logSumExp, inverseTemperature] = [part<Float32Array>("logSumExp", r)[0] as number, 1];
+        const [all, topIds] = [part<Float32Array>("logits", r), part<BigInt64Array>("topIds", r)];
+        const [topLogits, exactLogits] = [part<Float32Array>("topLogits", r), part<Float32Array>("exactLogits", r)];
+        return refine({ all, topIds, topLogits, exactLogits, logSumExp, inverseTemperature }).all;
+      });
+      return Float32Array.from(refined.flatMap((all) => [...(all as Float32Array)]));
     }
 
     test("a model opened again gives the same logits", async () => {

@@ -13,7 +13,7 @@ await store.writePrepared(model, "f32", async (folder) => {
   await writeFile(join(home, "writes"), "x", { flag: "a" });
   for (let i = 0; i < 10; i++) {
     await writeFile(join(folder, `tensor-${i}`), Buffer.alloc(10_000, i));
-    await sleep(10);
+    await sleep(30);
   }
 });
 console.log(model.path);

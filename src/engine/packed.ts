@@ -8,7 +8,7 @@ import type { WeightLocation } from "../tensor/mod.ts";
 import type { Manifest } from "./manifest.ts";
 
 /** Changes when the same manifest would be packed differently. */
-const PACK_VERSION = 1;
+const PACK_VERSION = 2;
 
 export interface Packed {
   /** Folder of the pages and Programs, inside the prepared model's. */

@@ -2,13 +2,13 @@
 // It does not know text, sampling or other rows.
 import { IroriError } from "../base/mod.ts";
 import { type Binding, type Program, Tensor } from "../runtime/mod.ts";
+import { candidatesOf, refine } from "./candidates.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { Candidates } from "./sampling.ts";
-import { CANDIDATES } from "./step.ts";
 
 export interface PositionScores {
   /** log Σ exp(logits) of each position. */
-  readonly logSumExp: Float32Array;
+  readonly logSumExp: readonly number[];
   /** Most likely token of each position. */
   readonly best: number[];
   /** Logits [positions, V]; overwritten by the next step. */
@@ -22,24 +22,44 @@ class Results implements Disposable {
   readonly logits: Tensor<"float32">;
   readonly topLogits: Tensor<"float32">;
   readonly topIds: Tensor<"int64">;
+  readonly exactLogits: Tensor<"float32">;
   readonly logSumExp: Tensor<"float32">;
   readonly positions: number;
 
   constructor(positions: number, vocabSize: number) {
-    const best = Math.min(CANDIDATES, vocabSize);
+    const best = candidatesOf({ vocabSize });
+    const top = Math.min(best + 1, vocabSize);
     this.positions = positions;
     this.wanted = Tensor.of("int64", [positions]);
     this.inverseTemperature = Tensor.of("float32", [positions]);
     this.logits = Tensor.of("float32", [positions, vocabSize]);
-    this.topLogits = Tensor.of("float32", [positions, best]);
-    this.topIds = Tensor.of("int64", [positions, best]);
+    this.topLogits = Tensor.of("float32", [positions, top]);
+    this.topIds = Tensor.of("int64", [positions, top]);
+    this.exactLogits = Tensor.of("float32", [positions, best]);
     this.logSumExp = Tensor.of("float32", [positions]);
   }
   get inputs() {
     return { wanted: this.wanted, inverseTemperature: this.inverseTemperature };
   }
   get outputs() {
-    return { logits: this.logits, topLogits: this.topLogits, topIds: this.topIds, logSumExp: this.logSumExp };
+    const { logits, topLogits, topIds, exactLogits, logSumExp } = this;
+    return { logits, topLogits, topIds, exactLogits, logSumExp };
+  }
+
+  /** What the step says of one position. */
+  candidates(position: number): Candidates {
+    const part = <T extends Float32Array | BigInt64Array>(data: T): T => {
+      const width = data.length / this.positions;
+      return data.subarray(position * width, (position + 1) * width) as T;
+    };
+    return refine({
+      all: part(this.logits.data),
+      topIds: part(this.topIds.data),
+      topLogits: part(this.topLogits.data),
+      exactLogits: part(this.exactLogits.data),
+      logSumExp: this.logSumExp.data[position] as number,
+      inverseTemperature: this.inverseTemperature.data[position] as number,
+    });
   }
   [Symbol.dispose](): void {
     for (const tensor of [...Object.values(this.inputs), ...Object.values(this.outputs)]) tensor[Symbol.dispose]();
@@ -71,12 +91,7 @@ export class Row implements Disposable {
     results.wanted.data[0] = BigInt(ids.length - 1);
     results.inverseTemperature.data[0] = temperature > 0 ? 1 / temperature : 1;
     await this.#run(ids, results, signal);
-    return {
-      ids: results.topIds.data,
-      logits: results.topLogits.data,
-      logSumExp: results.logSumExp.data[0] as number,
-      all: results.logits.data,
-    };
+    return results.candidates(0);
   }
 
   /** Appends tokens in one run; what the model thinks at every one of them. */
@@ -85,10 +100,10 @@ export class Row implements Disposable {
     for (let i = 0; i < ids.length; i++) results.wanted.data[i] = BigInt(i);
     results.inverseTemperature.data.fill(1);
     await this.#run(ids, results, signal);
-    const best = Math.min(CANDIDATES, this.#vocabSize);
+    const positions = ids.map((_, i) => results.candidates(i));
     return {
-      logSumExp: results.logSumExp.data,
-      best: ids.map((_, i) => Number(results.topIds.data[i * best])),
+      logSumExp: positions.map(({ logSumExp }) => logSumExp),
+      best: positions.map((candidates) => candidates.ids[0] as number),
       logits: results.logits.data,
     };
   }

@@ -21,8 +21,8 @@ export const DEFAULT_SAMPLING: Sampling = { temperature: 0.8, topK: 40, topP: 0.
 /** The next token's logits as a step leaves them. */
 export interface Candidates {
   /** The best tokens, descending by logit, lower id first where equal. */
-  readonly ids: ArrayLike<number | bigint>;
-  readonly logits: ArrayLike<number>;
+  readonly ids: readonly number[];
+  readonly logits: readonly number[];
   /** log Σ exp(logit / temperature) over the whole vocabulary (not used at temperature 0). */
   readonly logSumExp: number;
   /** Logits of the whole vocabulary [V]. */
@@ -63,7 +63,7 @@ export function checkSampling(s: Sampling): void {
 
 /** Draws a token id. */
 export function sample(candidates: Candidates, s: Sampling, seen: Iterable<number>, random: Random): number {
-  if (s.temperature === 0 && s.repetitionPenalty === 1) return Number(candidates.ids[0]);
+  if (s.temperature === 0 && s.repetitionPenalty === 1 && candidates.ids.length > 0) return candidates.ids[0] as number;
   if (s.temperature === 0) return wholePool(candidates, s, seen).ids[0] as number;
   const u = random.next();
   const near = distribution(candidates, s, seen);
@@ -98,8 +98,8 @@ export function distribution(
 
 function nearPool({ ids, logits, logSumExp, all }: Candidates, { temperature }: Sampling): Pool {
   return {
-    ids: Array.from(ids, Number),
-    logits: Array.from(logits, (x) => x / temperature),
+    ids,
+    logits: logits.map((x) => x / temperature),
     logSumExp,
     isWhole: ids.length === all.length,
   };
@@ -112,23 +112,18 @@ function wholePool({ all }: Candidates, { temperature, repetitionPenalty }: Samp
       const logit = logits[id] as number;
       logits[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
     }
-  if (temperature > 0) for (let i = 0; i < logits.length; i++) logits[i] = (logits[i] as number) / temperature;
-  const ids = Uint32Array.from({ length: logits.length }, (_, i) => i);
-  ids.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
-  const top = logits[ids[0] as number] as number;
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - top);
-  return {
-    ids: [...ids],
-    logits: Array.from(ids, (id) => logits[id] as number),
-    logSumExp: top + Math.log(sum),
-    isWhole: true,
-  };
+  const order = Uint32Array.from({ length: logits.length }, (_, i) => i);
+  // by the logits before the temperature, as the Graph's candidates are: dividing can make different ones equal
+  order.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
+  const divisor = temperature > 0 ? temperature : 1;
+  const sharp = Array.from(order, (id) => (logits[id] as number) / divisor);
+  return { ids: [...order], logits: sharp, logSumExp: logSumOf(sharp, sharp.length), isWhole: true };
 }
 
 /** top-k, then top-p, then min-p, each on what the one before left and renormalised; undefined where the pool is too small to tell. */
 function filter(pool: Pool, { topK, topP, minP }: Sampling): Distribution | undefined {
   let kept = pool.logits.length;
+  if (kept === 0) return undefined;
   let logSum = pool.logSumExp;
   let isCut = pool.isWhole;
   if (topK > 0 && (topK <= kept || pool.isWhole)) {

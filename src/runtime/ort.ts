@@ -90,8 +90,8 @@ export class Ort {
   #memoryInfo: Handle | undefined;
 
   constructor(path: string) {
-    this.#koffi = loadKoffi();
-    this.#koffi.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes });
+    koffi ??= loadKoffi();
+    this.#koffi = koffi;
     const base = this.#load(path);
     const versionText = this.#method(base, 1, "str", [])();
     const api = this.#method(base, 0, "void *", ["uint32_t"])(apiVersion);
@@ -269,8 +269,17 @@ interface Koffi {
   inout(type: unknown): unknown;
 }
 
-/** koffi's JavaScript loads https, crypto and zlib (20 ms); its native module alone takes 1 ms. */
+let koffi: Koffi | undefined;
+
+/** koffi takes its settings before it loads the first library, and never again. */
 function loadKoffi(): Koffi {
+  const loaded = requireKoffi();
+  loaded.config({ sync_stack_size: stackBytes, async_stack_size: stackBytes });
+  return loaded;
+}
+
+/** koffi's JavaScript loads https, crypto and zlib (20 ms); its native module alone takes 1 ms. */
+function requireKoffi(): Koffi {
   const require = createRequire(import.meta.url);
   const folder = dirname(require.resolve("koffi/package.json"));
   try {

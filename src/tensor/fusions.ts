@@ -48,8 +48,11 @@ function blockLinear(x: Value, parts: readonly Value[], format: BlockFormat): Va
   return offsets === undefined ? product : addProduct(product, blockSums(x, format.block), offsets);
 }
 
+/** Rows picked at run time (a weight of rank 3) have no kernel: they are dequantised. */
 const quantizedLinear: Rule = ({ node, inputs: [x, w] }) =>
-  isLinear(node) && x && w && isDequantize(w.node) ? [blockLinear(x, w.node.inputs, formatOf(w.node))] : undefined;
+  isLinear(node) && x && w?.rank === 2 && isDequantize(w.node)
+    ? [blockLinear(x, w.node.inputs, formatOf(w.node))]
+    : undefined;
 
 const sameFormat = (nodes: readonly Node[]): boolean =>
   nodes.every((node) => isDequantize(node) && node.inputs.length === (nodes[0] as Node).inputs.length) &&

@@ -1,0 +1,114 @@
+// Where a step's time goes: microseconds per ONNX op type of one decode step and of a prefill chunk of 256, from the
+// library's own profile. `node bench/profile-step.ts MODEL [--home FOLDER] [--threads 2]`. It does not compare anything.
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { IroriError } from "../src/base/mod.ts";
+import { defaultHome } from "../src/checkpoint/mod.ts";
+import { CHUNK } from "../src/engine/generation.ts";
+import { KvCache } from "../src/engine/kv-cache.ts";
+import { Engine, type Manifest } from "../src/engine/mod.ts";
+import { isPrepacked, readStep } from "../src/engine/packed.ts";
+import { Row } from "../src/engine/row.ts";
+import { Runtime } from "../src/runtime/mod.ts";
+import { promptIds } from "./work.ts";
+
+/** Runs of each kind; the first ones warm up and are left out. */
+const RUNS = 40;
+const WARM = 8;
+/** Tokens that the cache holds while decode steps are profiled. */
+const PAST = 128;
+
+interface TraceEvent {
+  readonly cat: string;
+  readonly name: string;
+  readonly ts: number;
+  readonly dur: number;
+  readonly args?: { readonly op_name?: string };
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { home: { type: "string" }, threads: { type: "string", default: "2" } },
+});
+const model = positionals[0] ?? "smollm2-135m";
+const home = values.home ?? defaultHome(process.platform, process.env, homedir());
+const threads = Number(values.threads);
+const { folder, manifest } = await prepared();
+await using runtime = await Runtime.open({ threads, spinning: true });
+for (const [name, tokens] of Object.entries({ "decode step": 1, [`prefill chunk of ${CHUNK}`]: CHUNK }))
+  print(name, await profile(tokens));
+
+async function prepared(): Promise<{ folder: string; manifest: Manifest }> {
+  const now = () => performance.now();
+  const budgetBytes = () => Number.MAX_SAFE_INTEGER;
+  await using engine = await Engine.open({ home, threads, spinning: true, now, budgetBytes });
+  await using lease = await engine.lease(model);
+  await lease.warm();
+  const stored = await engine.store.find(model);
+  if (stored === undefined) throw new IroriError("not-found", { what: `${model} is not in the store` });
+  return { folder: await engine.prepare(stored, "blocks"), manifest: lease.manifest };
+}
+
+/** The trace of RUNS runs of `tokens` tokens each. */
+async function profile(tokens: number): Promise<TraceEvent[]> {
+  const bytes = await readStep(folder, runtime, 1);
+  if (bytes === undefined) throw new IroriError("not-found", { what: `${folder} holds no packed step of one row` });
+  const into = await mkdtemp(join(tmpdir(), "irori-profile-"));
+  try {
+    const program = await runtime.compile(bytes, {
+      weightsFolder: folder,
+      prepack: isPrepacked(manifest),
+      optimization: "off",
+      memoryPattern: false,
+      profileTo: join(into, "step"),
+    });
+    await run(program, tokens);
+    await program[Symbol.asyncDispose]();
+    const [file] = await readdir(into);
+    if (file === undefined) throw new IroriError("library", { what: "the library wrote no profile", wanted: into });
+    return JSON.parse(await readFile(join(into, file), "utf8")) as TraceEvent[];
+  } finally {
+    await rm(into, { recursive: true });
+  }
+}
+
+async function run(program: Awaited<ReturnType<Runtime["compile"]>>, tokens: number): Promise<void> {
+  const { config } = manifest;
+  const ids = promptIds(CHUNK, config.vocabSize);
+  using cache = new KvCache(config, PAST + CHUNK);
+  using row = new Row(program, cache, config.vocabSize);
+  for (let i = 0; i < RUNS; i++) {
+    cache.length = tokens === 1 ? PAST : 0;
+    await row.step(ids.slice(0, tokens), 0);
+  }
+}
+
+/** Medians over the runs: the time of all kernels of an op type in one run, and how many there are. */
+function print(name: string, events: readonly TraceEvent[]): void {
+  const starts = events.filter(({ name }) => name === "SequentialExecutor::Execute").slice(WARM);
+  const byOp = new Map<string, number[]>();
+  const count = new Map<string, number>();
+  starts.forEach(({ ts, dur }, i) => {
+    for (const event of events) {
+      if (event.cat !== "Node" || !event.name.endsWith("_kernel_time") || event.ts < ts || event.ts > ts + dur)
+        continue;
+      const op = event.args?.op_name ?? "?";
+      const times = byOp.get(op) ?? new Array<number>(starts.length).fill(0);
+      times[i] = (times[i] as number) + event.dur;
+      byOp.set(op, times);
+      if (i === 0) count.set(op, (count.get(op) ?? 0) + 1);
+    }
+  });
+  const median = (all: readonly number[]) => all.toSorted((a, b) => a - b)[all.length >> 1] as number;
+  const whole = median(starts.map(({ dur }) => dur));
+  const rows = [...byOp].map(([op, times]) => ({ op, nodes: count.get(op) ?? 0, microseconds: median(times) }));
+  const kernels = rows.reduce((sum, { microseconds }) => sum + microseconds, 0);
+  rows.push({ op: "(between kernels)", nodes: 0, microseconds: whole - kernels });
+  rows.sort((a, b) => b.microseconds - a.microseconds);
+  console.log(`\n${name}: ${(whole / 1000).toFixed(2)} ms in the library (median of ${starts.length} runs)\n`);
+  console.log("| op | nodes | µs | share |\n| --- | --- | --- | --- |");
+  for (const { op, nodes, microseconds } of rows)
+    console.log(`| ${op} | ${nodes} | ${microseconds.toFixed(0)} | ${((100 * microseconds) / whole).toFixed(1)} % |`);
+}
