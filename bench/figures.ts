@@ -25,6 +25,8 @@ export type Measured = Omit<Figure, "samples"> & {
   readonly sides: Readonly<Record<string, Summary>>;
   /** How many times better Irori's median is. Absent without a peer. */
   readonly ratio?: number;
+  /** The same of the best sample of each side: what a busy machine disturbs least. */
+  readonly ratioOfBest?: number;
   /** Absent where no bar is set, or where the peer that it needs was not measured. */
   readonly isReached?: boolean;
 };
@@ -45,17 +47,18 @@ export function summary(samples: readonly number[]): Summary {
 
 export function measured({ samples, ...figure }: Figure): Measured {
   const sides = Object.fromEntries(Object.entries(samples).map(([name, all]) => [name, summary(all)]));
-  const ours = (sides[US] as Summary).median;
-  const peer = Object.keys(sides).find((name) => name !== US);
-  const theirs = peer === undefined ? undefined : sides[peer]?.median;
-  const ratio = theirs === undefined ? undefined : figure.better === "more" ? ours / theirs : theirs / ours;
+  const ours = sides[US] as Summary;
+  const theirs = Object.entries(sides).find(([name]) => name !== US)?.[1];
+  const best = (side: Summary) => (figure.better === "more" ? side.maximum : side.minimum);
+  const times = (mine: number, other: number) => (figure.better === "more" ? mine / other : other / mine);
+  const ratio = theirs && times(ours.median, theirs.median);
   const bars: boolean[] = [];
-  if (figure.limit !== undefined) bars.push(ours <= figure.limit);
+  if (figure.limit !== undefined) bars.push(ours.median <= figure.limit);
   if (figure.wantedRatio !== undefined && ratio !== undefined) bars.push(ratio >= figure.wantedRatio);
   return {
     ...figure,
     sides,
-    ...(ratio !== undefined && { ratio }),
+    ...(theirs && ratio !== undefined && { ratio, ratioOfBest: times(best(ours), best(theirs)) }),
     ...(bars.length > 0 && { isReached: bars.every(Boolean) }),
   };
 }
@@ -63,6 +66,8 @@ export function measured({ samples, ...figure }: Figure): Measured {
 const number = (value: number): string => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(1));
 const cell = ({ median, minimum, maximum }: Summary): string =>
   minimum === maximum ? number(median) : `${number(median)} (${number(minimum)}–${number(maximum)})`;
+
+const timesText = (ratio: number | undefined): string => (ratio === undefined ? "–" : `${ratio.toFixed(2)} x`);
 
 function barOf(figure: Measured): string {
   const parts: string[] = [];
@@ -75,7 +80,7 @@ function barOf(figure: Measured): string {
 /** A table in Markdown, readable as it stands: median (minimum–maximum) of each side. */
 export function table(figures: readonly Measured[]): string {
   const sides = [...new Set(figures.flatMap((figure) => Object.keys(figure.sides)))];
-  const head = ["figure", "unit", ...sides, "ratio", "bar"];
+  const head = ["figure", "unit", ...sides, "ratio", "of best", "bar"];
   const rows = figures.map((figure) => [
     figure.note === undefined ? figure.name : `${figure.name}: ${figure.note}`,
     figure.unit,
@@ -83,7 +88,8 @@ export function table(figures: readonly Measured[]): string {
       const one = figure.sides[side];
       return one === undefined ? "–" : cell(one);
     }),
-    figure.ratio === undefined ? "–" : `${figure.ratio.toFixed(2)} x`,
+    timesText(figure.ratio),
+    timesText(figure.ratioOfBest),
     barOf(figure),
   ]);
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => (row[i] as string).length)));

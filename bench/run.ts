@@ -1,6 +1,6 @@
 // `irori bench`: Irori's speed on this machine, and against a peer, in one interleaved run (docs/bench.md).
 // It does not know how a side does its work (sides/, peers/) nor how it is told (figures.ts).
-import { homedir } from "node:os";
+import { homedir, loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -68,16 +68,21 @@ async function bench(options: BenchOptions) {
   if (against !== undefined) await installPeers(say);
   const path = await ready(options, threads, say);
   const setting: Setting = { opening: { home, model, path, threads, spinning }, against, rounds, say };
+  const peer = against === undefined ? undefined : await aboutPeer(setting);
   const figures: Measured[] = [];
+  const load = [loadavg()[0]];
   for (const name of only) {
     say(`measuring ${name} …`);
     figures.push(...(await (GROUPS[name] as Group)(setting)).map(measured));
+    load.push(loadavg()[0]);
   }
   return {
     model,
     machine: machine(),
-    versions: { ...ownVersions(), ...(against !== undefined && (await peerVersions(setting))) },
-    settings: { threads, rounds, spinning, interleaved: true, pauseMs: PAUSE_MS },
+    versions: { ...ownVersions(), ...peer?.versions },
+    settings: { threads, rounds, spinning, interleaved: true, pauseMs: PAUSE_MS, ...peer?.settings },
+    /** Runnable threads of the machine (mean of a minute) before the first group and after each: ours included. */
+    load,
     figures,
   };
 }
@@ -105,10 +110,13 @@ async function ready({ model, home }: BenchOptions, threads: number, say: (text:
   return stored.path;
 }
 
-async function peerVersions({ against, opening }: Setting): Promise<Record<string, unknown>> {
+/** What the peer says of itself. */
+async function aboutPeer({ against, opening }: Setting) {
   const peer = PEERS[against as string] as (typeof PEERS)[string];
   await using side = await Side.start(against as string, peer.side, "open", opening);
-  return { [peer.package]: peerVersion(peer.package), [against as string]: await side.ask("versions") };
+  const { version, settings } = await side.ask<{ version: string; settings: Record<string, unknown> }>("about");
+  const versions = { [peer.package]: peerVersion(peer.package), [against as string]: version };
+  return { versions, settings: { [against as string]: settings } };
 }
 
 /** Starts both sides (or Irori's alone), fresh. */
@@ -274,14 +282,15 @@ async function blocked({ opening, rounds }: Setting): Promise<Figure[]> {
 
 type Report = Awaited<ReturnType<typeof bench>>;
 
-function readable({ model, machine, versions, settings, figures }: Report): string {
+function readable({ model, machine, versions, settings, load, figures }: Report): string {
   const { cpu, cores, flags, memoryBytes, system } = machine;
   return [
     `${model}, ${settings.threads} threads each, ${settings.rounds} rounds, interleaved; median (minimum–maximum)`,
     `${cpu}, ${cores} cores, ${(memoryBytes / 1e9).toFixed(0)} GB, ${system}; ${flags.join(" ")}`,
     Object.entries(versions)
-      .map(([name, version]) => `${name} ${typeof version === "string" ? version : JSON.stringify(version)}`)
+      .map(([name, version]) => `${name} ${version}`)
       .join(", "),
+    `load of the machine meanwhile: ${load.map((one) => one?.toFixed(1)).join(", ")}`,
     "",
     table(figures),
   ].join("\n");

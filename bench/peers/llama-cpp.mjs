@@ -68,13 +68,12 @@ async function memory() {
   return { bytes: privateBytes(), kvBytes };
 }
 
-async function versions() {
+/** Its version, and how it runs. */
+async function about() {
   return {
-    "llama.cpp": llama.llamaCppRelease.release,
-    build: llama.buildType,
-    system: llama.systemInfo.trim(),
-    flashAttention: sequence.context.flashAttention,
+    version: `${llama.llamaCppRelease.release} (${llama.buildType})`,
+    settings: { ...LLAMA_SETTINGS, ...MODEL_SETTINGS, ...CONTEXT_SETTINGS, system: llama.systemInfo.trim() },
   };
 }
 
-answer({ open, decode, decodeControlled, prefill, memory, versions });
+answer({ open, decode, decodeControlled, prefill, memory, about });

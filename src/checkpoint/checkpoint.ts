@@ -6,12 +6,9 @@ import { dirname, join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import type { BlockType } from "./block-type.ts";
 import { blockTypes } from "./block-types.ts";
-import { readConfig, weightFilesOf } from "./folder.ts";
-import { readGgufHeader } from "./gguf.ts";
 import type { MetadataValue } from "./gguf-metadata.ts";
 import { diskCall, ModelFile, roomFor } from "./model-file.ts";
 import { quoted } from "./quoted.ts";
-import { readSafetensorsHeader } from "./safetensors.ts";
 import type { Header, TensorInfo } from "./tensor-info.ts";
 
 export interface Checkpoint extends AsyncDisposable {
@@ -31,6 +28,8 @@ export interface Checkpoint extends AsyncDisposable {
 /** Opens a .gguf or .safetensors file, or a folder in the Hugging Face layout. Errors: not-found, bad-file, unsupported. */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const isFolder = (await diskCall(path, () => stat(path))).isDirectory();
+  // the formats and their schemas load when a checkpoint is opened: a prepared model opens without them
+  const { readConfig, weightFilesOf } = await import("./folder.ts");
   const weights = isFolder ? await weightFilesOf(path) : { files: [path], named: undefined };
   await using opened = new AsyncDisposableStack();
   const parts: Part[] = [];
@@ -56,7 +55,10 @@ interface Part extends Header {
 
 async function openPart(file: ModelFile): Promise<Part> {
   const format = await formatOf(file);
-  const header = format === "gguf" ? await readGgufHeader(file) : await readSafetensorsHeader(file);
+  const header =
+    format === "gguf"
+      ? await (await import("./gguf.ts")).readGgufHeader(file)
+      : await (await import("./safetensors.ts")).readSafetensorsHeader(file);
   return { ...header, file, format };
 }
 

@@ -3,31 +3,51 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
 import { parseJson } from "./json.ts";
 import { diskCall } from "./model-file.ts";
 import { printable } from "./quoted.ts";
 
-const digest = z.string().regex(/^[0-9a-f]{64}$/);
-const shape = z.object({
-  format: z.literal(1),
-  name: z.string(),
-  source: z.string(),
-  bytes: z.int().nonnegative(),
-  sha256: digest.exactOptional(),
-  contentId: digest,
-  license: z.string().exactOptional(),
-  family: z.string().exactOptional(),
-  description: z.string().exactOptional(),
-  pulledAt: z.number(),
-  place: z.discriminatedUnion("kind", [
-    z.object({ kind: z.literal("blob") }),
-    z.object({ kind: z.literal("in-place"), path: z.string(), stamp: z.string(), checkedAt: z.number() }),
-  ]),
-});
+export interface Reference {
+  readonly format: 1;
+  readonly name: string;
+  readonly source: string;
+  readonly bytes: number;
+  readonly sha256?: string;
+  readonly contentId: string;
+  readonly license?: string;
+  readonly family?: string;
+  readonly description?: string;
+  readonly pulledAt: number;
+  readonly place:
+    | { readonly kind: "blob" }
+    | { readonly kind: "in-place"; readonly path: string; readonly stamp: string; readonly checkedAt: number };
+}
 
-export type Reference = Readonly<z.infer<typeof shape>>;
+type Check = (value: unknown) => boolean;
+const isText: Check = (value) => typeof value === "string";
+const isNumber: Check = (value) => typeof value === "number";
+const isDigest: Check = (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+const optional = (check: Check): Check => (value) => value === undefined || check(value);
+
+/** By hand, not by a schema library: this is read whenever a model opens, and loading one takes longer than all the rest. */
+const checks: Readonly<Record<keyof Reference, Check>> = {
+  format: (value) => value === 1,
+  name: isText,
+  source: isText,
+  bytes: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+  sha256: optional(isDigest),
+  contentId: isDigest,
+  license: optional(isText),
+  family: optional(isText),
+  description: optional(isText),
+  pulledAt: isNumber,
+  place: (value) => {
+    const place = (value ?? {}) as Record<string, unknown>;
+    if (place.kind === "blob") return true;
+    return place.kind === "in-place" && isText(place.path) && isText(place.stamp) && isNumber(place.checkedAt);
+  },
+};
 
 export function referencePath(home: string, name: string): string {
   return join(home, "models", `${name}.json`);
@@ -48,14 +68,13 @@ export async function readReference(home: string, name: string): Promise<Referen
     throw error;
   }
   const { value } = parseJson(path, bytes);
-  const result = shape.safeParse(value);
-  if (result.success && result.data.name === name) return result.data;
-  const issue = result.error?.issues[0];
+  const fields = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const wrong = Object.entries(checks).find(([field, isRight]) => !isRight(fields[field]))?.[0];
+  if (wrong === undefined && fields.name === name) return fields as unknown as Reference;
   throw new IroriError("bad-file", {
-    what: `${path}: ${printable(issue?.path.join(".") ?? "") || "the name"}`,
-    got: printable(issue?.message ?? "another model's reference"),
+    what: `${path}: ${wrong ?? "the name"}`,
+    got: wrong === undefined ? "another model's reference" : printable(JSON.stringify(fields[wrong]) ?? "nothing"),
     next: `remove it (irori rm ${name}) and pull the model again`,
-    cause: result.error,
   });
 }
 
