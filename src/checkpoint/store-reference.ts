@@ -28,7 +28,10 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isNumber: Check = (value) => typeof value === "number";
 const isDigest: Check = (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
-const optional = (check: Check): Check => (value) => value === undefined || check(value);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
 
 /** By hand, not by a schema library: this is read whenever a model opens, and loading one takes longer than all the rest. */
 const checks: Readonly<Record<keyof Reference, Check>> = {

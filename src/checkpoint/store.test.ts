@@ -181,6 +181,11 @@ test("without Python, without pip and with a failing client the sentence says wh
     pull(await complaining("/usr/bin/python3: No module named pip")),
     says("not-found", /install pip/, /file:PATH/),
   );
+  const full = "OSError: [Errno 28] No space left on device";
+  await assert.rejects(
+    pull(await complaining(full)),
+    says("io", /no room for weights/, /\d+ bytes free/, /IRORI_HOME/),
+  );
   await assert.rejects(
     pull(await complaining("ERROR: Could not connect")),
     says("io", /Could not connect \(exit code 1\)/, /try again/),

@@ -1,0 +1,96 @@
+// The command line as typed values: strict, so that a misspelt option is an error and a text of digits stays a text
+// (citty's own parser lets both pass; its definitions and its usage texts are used).
+import { type ParseArgsConfig, parseArgs } from "node:util";
+import type { ArgsDef } from "citty";
+import { IroriError } from "../base/mod.ts";
+import { commonArgs } from "./command.ts";
+
+export interface NumberRule {
+  readonly isWhole?: boolean;
+  readonly min: number;
+  readonly max?: number;
+}
+
+export class Arguments {
+  readonly #values: Readonly<Record<string, unknown>>;
+  readonly #positionals: ReadonlyMap<string, string>;
+
+  constructor(values: Readonly<Record<string, unknown>>, positionals: ReadonlyMap<string, string>) {
+    this.#values = values;
+    this.#positionals = positionals;
+  }
+
+  flag(name: string): boolean {
+    return this.#values[name] === true;
+  }
+  /** Every value of an option that may be repeated. */
+  texts(name: string): readonly string[] {
+    return (this.#values[name] as string[] | undefined) ?? [];
+  }
+  /** The last value of an option. */
+  text(name: string): string | undefined {
+    return this.texts(name).at(-1);
+  }
+  number(name: string, rule: NumberRule): number | undefined {
+    const text = this.text(name);
+    return text === undefined ? undefined : numberOf(`--${name}`, text, rule);
+  }
+  choice<T extends string>(name: string, choices: readonly T[]): T | undefined {
+    const text = this.text(name);
+    const found = choices.find((choice) => choice === text);
+    if (text === undefined || found !== undefined) return found;
+    throw new IroriError("bad-input", { what: `--${name}`, got: JSON.stringify(text), wanted: choices.join(" or ") });
+  }
+  positional(name: string): string | undefined {
+    return this.#positionals.get(name);
+  }
+  /** A positional that the definition requires. */
+  needed(name: string): string {
+    return this.#positionals.get(name) as string;
+  }
+}
+
+export function numberOf(what: string, text: string, { isWhole = false, min, max = Infinity }: NumberRule): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (value >= min && value <= max && (isWhole ? Number.isSafeInteger(value) : Number.isFinite(value))) return value;
+  const range = max === Infinity ? `${min} or more` : `${min} to ${max}`;
+  const wanted = `a ${isWhole ? "whole " : ""}number, ${range}`;
+  throw new IroriError("bad-input", { what, got: JSON.stringify(text), wanted });
+}
+
+/** Throws "bad-input" for what the definition does not allow. */
+export function parseArguments(command: string, definition: ArgsDef, argv: readonly string[]): Arguments {
+  const next = `\`irori ${command} --help\` lists what it takes`;
+  const options = optionsOf({ ...definition, ...commonArgs });
+  let parsed: ReturnType<typeof parseArgs>;
+  try {
+    parsed = parseArgs({ args: [...argv], options, allowNegative: true, allowPositionals: true, strict: true });
+  } catch (error) {
+    const got = (error as Error).message.replaceAll("\n", " ").replace(/(\.|\. To specify a positional.*)$/, "");
+    throw new IroriError("bad-input", { what: `irori ${command}`, got, next, cause: error });
+  }
+  const places = Object.entries(definition).filter(([, { type }]) => type === "positional");
+  const given = parsed.positionals;
+  if (given.length > places.length && parsed.values.help !== true)
+    throw new IroriError("bad-input", {
+      what: `irori ${command}`,
+      got: `${given.length} arguments (${given.map((text) => JSON.stringify(text)).join(", ")})`,
+      wanted: places.length === 0 ? "none" : `at most ${places.length}`,
+      next: `put a text of several words in quotes; ${next}`,
+    });
+  const missing = places[given.length];
+  if (missing !== undefined && missing[1].required !== false && parsed.values.help !== true)
+    throw new IroriError("bad-input", { what: `irori ${command}: ${missing[0].toUpperCase()} is missing`, next });
+  return new Arguments(parsed.values, new Map(given.map((text, i) => [places[i]?.[0] ?? "", text])));
+}
+
+function optionsOf(definition: ArgsDef): NonNullable<ParseArgsConfig["options"]> {
+  const options: NonNullable<ParseArgsConfig["options"]> = {};
+  for (const [name, arg] of Object.entries(definition)) {
+    if (arg.type === "positional") continue;
+    const short = "alias" in arg && typeof arg.alias === "string" ? { short: arg.alias } : {};
+    if (arg.type === "string") options[name] = { type: "string", multiple: true, ...short };
+    else options[name] = { type: "boolean", ...short, ...(arg.default === true && { default: true }) };
+  }
+  return options;
+}

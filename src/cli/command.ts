@@ -1,0 +1,29 @@
+// What a command is, and the options that every command takes.
+// It does not know which commands there are.
+import type { ArgsDef } from "citty";
+import type { Arguments } from "./arguments.ts";
+import type { StartUp } from "./start-up.ts";
+
+export interface Call {
+  readonly args: Arguments;
+  readonly startUp: StartUp;
+}
+
+export interface Command {
+  /** Positional arguments and options, without the common ones; strings may be given more than once. */
+  readonly args: ArgsDef;
+  /** Does the work; the exit code where it is not 0. Throws IroriErrors. */
+  readonly run: (call: Call) => Promise<number | undefined>;
+}
+
+export const commonArgs = {
+  json: { type: "boolean", description: "Print one JSON value to stdout, errors too" },
+  profile: { type: "boolean", description: "Print to stderr what every start-up step took" },
+  threads: { type: "string", valueHint: "N", description: "Threads of a run (default: the machine's, 8 at most)" },
+  spin: {
+    type: "boolean",
+    default: true,
+    description: "Let idle threads sleep: slower alone, kinder to other programs",
+  },
+  help: { type: "boolean", alias: "h", description: "Print this" },
+} as const satisfies ArgsDef;

@@ -1,0 +1,56 @@
+// The commands by name. Each is loaded when it is called: `irori --help` loads none of them.
+import type { Command } from "./command.ts";
+
+interface Entry {
+  readonly usage: string;
+  readonly description: string;
+  readonly load: () => Promise<Command>;
+}
+
+export const commands: Readonly<Record<string, Entry>> = {
+  run: {
+    usage: "run MODEL [PROMPT]",
+    description: "Answer a prompt, or chat where none is given",
+    load: async () => (await import("./run.ts")).run,
+  },
+  pull: {
+    usage: "pull MODEL",
+    description: "Fetch a model and prepare it, so that it opens at once",
+    load: async () => (await import("./pull.ts")).pull,
+  },
+  ls: {
+    usage: "ls",
+    description: "List the models of the store",
+    load: async () => (await import("./ls.ts")).ls,
+  },
+  show: {
+    usage: "show MODEL",
+    description: "Tell what a model is, how it is stored and what memory it needs",
+    load: async () => (await import("./show.ts")).show,
+  },
+  rm: {
+    usage: "rm MODEL",
+    description: "Remove a model and free its bytes",
+    load: async () => (await import("./rm.ts")).rm,
+  },
+  tokenize: {
+    usage: "tokenize MODEL [TEXT]",
+    description: "Turn a text into token ids, or ids into text (--decode)",
+    load: async () => (await import("./tokenize.ts")).tokenize,
+  },
+  score: {
+    usage: "score MODEL --file F",
+    description: "Tell how likely a model finds a text (perplexity)",
+    load: async () => (await import("./score.ts")).score,
+  },
+  bench: {
+    usage: "bench MODEL",
+    description: "Measure speed and memory on this machine (in a checkout)",
+    load: async () => (await import("./bench.ts")).bench,
+  },
+  doctor: {
+    usage: "doctor",
+    description: "Tell what of Irori works on this machine, and why the rest does not",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+};

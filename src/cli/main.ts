@@ -1,0 +1,75 @@
+// The command line's start: finds the command, loads it alone, runs it and turns its outcome into an exit code.
+// It does not know what commands do. bin/irori.js imports it; it reads process.argv.
+import { readFileSync } from "node:fs";
+import { IroriError } from "../base/mod.ts";
+import { commands } from "./commands.ts";
+import { overview, usageOf } from "./help.ts";
+import { print, printJson, tell, watchOutput } from "./output.ts";
+import { StartUp } from "./start-up.ts";
+
+const startUp = new StartUp();
+startUp.mark("cli loaded");
+watchOutput();
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  const end = argv.indexOf("--");
+  const isJson = argv.slice(0, end < 0 ? argv.length : end).includes("--json");
+  try {
+    const at = commandIndex(argv);
+    const name = argv[at];
+    if (name === undefined) return about(argv, isJson);
+    return await runCommand(name, [...argv.slice(0, at), ...argv.slice(at + 1)]);
+  } catch (error) {
+    return tell(error, isJson);
+  }
+}
+
+/** Where the command stands: common options may come before it. */
+function commandIndex(argv: readonly string[]): number {
+  for (let i = 0; i < argv.length; i++) {
+    if (argv[i] === "--threads") i++;
+    else if (!argv[i]?.startsWith("-")) return i;
+  }
+  return -1;
+}
+
+function about(argv: readonly string[], isJson: boolean): number {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const asked = argv.filter((arg) => arg !== "--json");
+  const unknown = asked.find((arg) => !["--help", "-h", "--version", "-v"].includes(arg));
+  if (unknown !== undefined)
+    throw new IroriError("bad-input", {
+      what: "irori",
+      got: unknown,
+      wanted: "a command first",
+      next: "`irori --help` lists them",
+    });
+  const isVersion = asked.includes("--version") || asked.includes("-v");
+  if (isJson) printJson({ version, ...(!isVersion && { commands: Object.keys(commands) }) });
+  else print(isVersion ? `${version}\n` : overview(version));
+  return 0;
+}
+
+async function runCommand(name: string, argv: readonly string[]): Promise<number> {
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (entry === undefined)
+    throw new IroriError("bad-input", {
+      what: "irori",
+      got: JSON.stringify(name),
+      wanted: Object.keys(commands).join(", "),
+      next: "`irori --help` says what they do",
+    });
+  const [command, { parseArguments }] = await Promise.all([entry.load(), import("./arguments.ts")]);
+  startUp.mark("command loaded");
+  const args = parseArguments(name, command.args, argv);
+  if (args.flag("help")) {
+    print(await usageOf(name, command));
+    return 0;
+  }
+  try {
+    return (await command.run({ args, startUp })) ?? 0;
+  } finally {
+    if (args.flag("profile")) process.stderr.write(startUp.lines());
+  }
+}

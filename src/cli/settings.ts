@@ -1,0 +1,45 @@
+// The environment and the machine as settings of the engine: home, threads, memory, switches.
+// One of the few places that read them; below this floor they are passed in.
+import { availableParallelism, freemem, homedir } from "node:os";
+import { defaultHome } from "../checkpoint/mod.ts";
+import { Engine, type Form } from "../engine/mod.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Call } from "./command.ts";
+
+/** More threads than this gain little on one small model and take the machine from everybody else. */
+const MOST_THREADS = 8;
+
+export const FORMS: readonly Form[] = ["blocks", "f32"];
+
+export const homeFolder = (): string => defaultHome(process.platform, process.env, homedir());
+export const isOffline = (): boolean => process.env.IRORI_OFFLINE === "1";
+export const python = (): string | undefined => process.env.IRORI_PYTHON || undefined;
+
+export const threadsOf = (args: Arguments): number =>
+  args.number("threads", { isWhole: true, min: 1, max: 1024 }) ?? Math.min(availableParallelism(), MOST_THREADS);
+
+/** Spinning threads that outnumber the cores wait for each other's time slices. */
+export const isSpinning = (args: Arguments, threads: number): boolean =>
+  args.flag("spin") && threads <= availableParallelism();
+
+/** Memory that can be had without swapping (MemAvailable on Linux), within the container's limit. */
+export function freeBytes(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(freemem(), Math.max(0, limit - process.memoryUsage.rss())) : freemem();
+}
+
+export async function openEngine({ args, startUp }: Call): Promise<Engine> {
+  const threads = threadsOf(args);
+  const engine = await Engine.open({
+    home: homeFolder(),
+    threads,
+    spinning: isSpinning(args, threads),
+    budgetBytes: freeBytes,
+    now: () => performance.now(),
+    python: python(),
+    isOffline: isOffline(),
+    onEvent: (event) => startUp.event(event),
+  });
+  startUp.mark("store open");
+  return engine;
+}
