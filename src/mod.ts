@@ -3,6 +3,24 @@
 import { createRequire } from "node:module";
 
 export { type ErrorCode, type ErrorParts, IroriError } from "./base/mod.ts";
+export { defaultHome } from "./checkpoint/mod.ts";
+export {
+  type Answer,
+  DEFAULT_SAMPLING,
+  Engine,
+  type EngineEvent,
+  type EngineOptions,
+  type Form,
+  type GenerateRequest,
+  type GenerationEvent,
+  GREEDY,
+  type Lease,
+  type LeaseOptions,
+  type Plan,
+  type Prompt,
+  type Sampling,
+  type Score,
+} from "./engine/mod.ts";
 
 /** The version of this package, as its package.json has it. */
 export const version: string = createRequire(import.meta.url)("../package.json").version;

@@ -2,9 +2,10 @@
 // One of the few places that read them; below this floor they are passed in.
 import { availableParallelism, freemem, homedir } from "node:os";
 import { defaultHome } from "../checkpoint/mod.ts";
-import { Engine, type Form } from "../engine/mod.ts";
+import { Engine, type Form, type Lease } from "../engine/mod.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
+import { showProgress } from "./progress.ts";
 
 /** More threads than this gain little on one small model and take the machine from everybody else. */
 const MOST_THREADS = 8;
@@ -42,4 +43,16 @@ export async function openEngine({ args, startUp }: Call): Promise<Engine> {
   });
   startUp.mark("store open");
   return engine;
+}
+
+export interface LendOptions {
+  readonly form?: Form | undefined;
+  readonly warm?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** A lease of the command's MODEL; fetching and preparing it is shown. */
+export async function lend({ args }: Call, engine: Engine, options: LendOptions): Promise<Lease> {
+  using progress = showProgress(args.flag("json"));
+  return await engine.lease(args.needed("model"), { ...options, onProgress: progress.onProgress });
 }

@@ -1,0 +1,18 @@
+// Ask a local model a question and stream the answer. The first run fetches and prepares the model.
+import { homedir } from "node:os";
+import { defaultHome, Engine } from "irori";
+
+await using engine = await Engine.open({
+  home: defaultHome(process.platform, process.env, homedir()),
+  threads: 2,
+  spinning: true,
+  budgetBytes: () => 2e9,
+  now: () => performance.now(),
+});
+await using lease = await engine.lease("smollm2-135m");
+
+const prompt = { messages: [{ role: "user", content: "What is a hearth? Answer in one sentence." }] };
+for await (const event of lease.generate({ prompt, seed: 1, sampling: { temperature: 0 }, maxTokens: 60 })) {
+  if (event.type === "token") process.stdout.write(event.text);
+  if (event.type === "end") console.log(`\n${event.ids.length} tokens, stopped by ${event.stop}`);
+}

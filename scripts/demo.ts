@@ -1,0 +1,52 @@
+// `npm run demo`: fetches a small model into the store, prepares it, asks it one question and tells the figures.
+// Run again, it opens what is there. It uses the engine as a program would and knows nothing of its insides.
+import { readFileSync } from "node:fs";
+import { streamAnswer } from "../src/cli/answer.ts";
+import { Arguments } from "../src/cli/arguments.ts";
+import { exitCodeOf } from "../src/cli/exit-codes.ts";
+import { print, say, stopSignal, tell, watchOutput } from "../src/cli/output.ts";
+import { showProgress } from "../src/cli/progress.ts";
+import { homeFolder, openEngine } from "../src/cli/settings.ts";
+import { StartUp } from "../src/cli/start-up.ts";
+
+const MODEL = "smollm2-135m";
+const QUESTION = "Why do people like to sit around a fire? Answer in three sentences.";
+
+/** Memory of this process that nobody else can use (Linux; elsewhere all of its resident memory). */
+function memoryText(): string {
+  const kilobytes =
+    process.platform === "linux" && /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+  if (kilobytes) return `${(Number(kilobytes) / 1000).toFixed(0)} MB of private memory`;
+  return `${(process.memoryUsage.rss() / 1e6).toFixed(0)} MB of memory, mapped weights included`;
+}
+
+async function demo(): Promise<number> {
+  const signal = stopSignal();
+  const args = new Arguments({ spin: true }, new Map());
+  await using engine = await openEngine({ args, startUp: new StartUp() });
+  const stored = await engine.store.find(MODEL);
+  const isReady = stored !== undefined && (await engine.store.hasPrepared(stored, "blocks"));
+  if (!isReady) say(`${MODEL} is fetched into ${homeFolder()} and prepared: once, 98 MB`);
+  const start = performance.now();
+  using progress = showProgress(false);
+  await using lease = await engine.lease(MODEL, { signal, onProgress: progress.onProgress });
+  await lease.warm();
+  progress[Symbol.dispose]();
+  const openMs = performance.now() - start;
+  print(`${MODEL} ${isReady ? "" : "fetched, prepared and "}opened in ${openMs.toFixed(0)} ms\n\n> ${QUESTION}\n\n`);
+
+  const prompt = { messages: [{ role: "user", content: QUESTION }] };
+  const request = { prompt, seed: 0, maxTokens: 100, sampling: { temperature: 0 } };
+  const { ids, stop, timings } = await streamAnswer(lease, request, { signal });
+  const first = `first token ${timings.prefillMs.toFixed(0)} ms after the question`;
+  print(`\n${first} · ${timings.tokensPerSecond.toFixed(0)} tokens/s over ${ids.length} tokens · ${memoryText()}\n`);
+  print(`Next: node bin/irori.js run ${MODEL}   (a chat; node bin/irori.js --help lists the rest)\n`);
+  return stop === "cancelled" ? exitCodeOf("cancelled") : 0;
+}
+
+watchOutput();
+try {
+  process.exitCode = await demo();
+} catch (error) {
+  process.exitCode = tell(error, false);
+}

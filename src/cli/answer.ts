@@ -1,0 +1,41 @@
+// One answer on its way out: pieces to stdout as they come, a line of figures afterwards.
+// It does not know how an answer is made, nor prompts.
+import type { Answer, GenerateRequest, Lease } from "../engine/mod.ts";
+import { print } from "./output.ts";
+
+export interface StreamOptions {
+  readonly signal: AbortSignal;
+  /** Nothing is written while the answer is made. */
+  readonly isQuiet?: boolean;
+  /** The first token is there. */
+  readonly onFirst?: () => void;
+}
+
+/** Writes the answer as it is made, and a newline after it. */
+export async function streamAnswer(lease: Lease, request: GenerateRequest, options: StreamOptions): Promise<Answer> {
+  const { signal, isQuiet = false, onFirst } = options;
+  let tokens = 0;
+  let written = 0;
+  let answer: Answer | undefined;
+  for await (const event of lease.generate(request, { signal })) {
+    if (event.type === "token" && tokens++ === 0) onFirst?.();
+    if (event.type === "token" && event.text !== "" && !isQuiet) print(event.text);
+    if (event.type === "token") written += event.text.length;
+    if (event.type === "end") answer = event;
+  }
+  if (answer === undefined) throw new Error("the answer ended without its end event");
+  if (!isQuiet) print(`${answer.text.slice(written)}\n`);
+  return answer;
+}
+
+/** "24 tokens · 310 tokens/s · first token after 104 ms (opening 71 ms) · seed 7". */
+export function summary({ ids, promptTokens, stop, seed, timings }: Answer): string {
+  const { firstTokenMs, openMs, tokensPerSecond } = timings;
+  const opening = openMs > 0 ? ` (opening ${openMs.toFixed(0)} ms)` : "";
+  const parts = [`prompt ${promptTokens}, answer ${ids.length} tokens`];
+  if (tokensPerSecond > 0) parts.push(`${tokensPerSecond.toFixed(0)} tokens/s`);
+  if (ids.length > 0) parts.push(`first token after ${firstTokenMs.toFixed(0)} ms${opening}`);
+  parts.push(`seed ${seed}`);
+  if (stop !== "stop") parts.push(stop === "length" ? "cut at its longest" : "cancelled");
+  return parts.join(" · ");
+}

@@ -1,0 +1,33 @@
+// `irori ls`: the models of the store.
+// It does not know models' insides.
+import { Store } from "../checkpoint/mod.ts";
+import { megabytes } from "../engine/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { columns, print, printJson, say } from "./output.ts";
+import { homeFolder } from "./settings.ts";
+import { aboutStored } from "./stored.ts";
+
+export const ls: Command = { args: {}, run: runLs };
+
+async function runLs({ args, startUp }: Call): Promise<undefined> {
+  const store = await Store.open(homeFolder());
+  startUp.mark("store open");
+  const models = [];
+  for (const model of await store.list()) models.push(await aboutStored(store, model));
+  if (args.flag("json")) {
+    printJson({ home: store.home, models });
+    return;
+  }
+  if (models.length === 0) {
+    say(`no models in ${store.home}; \`irori pull smollm2-135m\` fetches a small one`);
+    return;
+  }
+  const rows = models.map(({ name, bytes, forms, license, pulledAt }) => [
+    name,
+    megabytes(bytes),
+    forms.map(({ form, bytes }) => `${form} ${megabytes(bytes)}`).join(", ") || "-",
+    license ?? "-",
+    pulledAt.slice(0, 10),
+  ]);
+  print(columns([["NAME", "SIZE", "PREPARED", "LICENSE", "PULLED"], ...rows], [1]));
+}

@@ -1,0 +1,42 @@
+// `irori pull MODEL`: brings a model's bytes into the store and prepares its forms, so that the first run opens at once.
+// It does not know sources or forms.
+import type { ArgsDef } from "citty";
+import { megabytes } from "../engine/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { print, printJson, stopSignal } from "./output.ts";
+import { showProgress } from "./progress.ts";
+import { FORMS, openEngine } from "./settings.ts";
+import { aboutStored } from "./stored.ts";
+
+const args = {
+  model: { type: "positional", description: "Name or source of the model" },
+  form: { type: "string", valueHint: "blocks|f32", description: "The form to prepare (default blocks, for serving)" },
+  prepare: { type: "boolean", default: true, description: "Fetch only; the first use prepares" },
+} as const satisfies ArgsDef;
+
+export const pull: Command = { args, run: runPull };
+
+async function runPull(call: Call): Promise<undefined> {
+  const { args } = call;
+  const model = args.needed("model");
+  const form = args.choice("form", FORMS) ?? "blocks";
+  const signal = stopSignal();
+  await using engine = await openEngine(call);
+  {
+    using progress = showProgress(args.flag("json"));
+    const options = { form, signal, onProgress: progress.onProgress };
+    await engine.pull(model, options);
+    if (args.flag("prepare")) {
+      await using lease = await engine.lease(model, options);
+      await lease.warm(); // packs the step for this machine's instruction set
+    }
+  }
+  const stored = await engine.store.pull(model); // by the name it has now
+  const about = await aboutStored(engine.store, stored);
+  if (args.flag("json")) {
+    printJson(about);
+    return;
+  }
+  const forms = about.forms.map(({ form, bytes }) => `${form} ${megabytes(bytes)}`).join(", ") || "nothing yet";
+  print(`${about.name}: ${megabytes(about.bytes)}, prepared: ${forms}\n`);
+}

@@ -1,0 +1,57 @@
+// `irori score MODEL --file F`: negative log likelihoods of a text's tokens.
+// It does not know how they come about.
+import { readFile } from "node:fs/promises";
+import { text as readAll } from "node:stream/consumers";
+import type { ArgsDef } from "citty";
+import { IroriError } from "../base/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { columns, print, printJson, stopSignal } from "./output.ts";
+import { showProgress } from "./progress.ts";
+import { FORMS, lend, openEngine } from "./settings.ts";
+
+const args = {
+  model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
+  file: { type: "string", required: true, valueHint: "F", description: "The text, UTF-8; - reads stdin" },
+  "max-tokens": { type: "string", valueHint: "N", description: "Only the first N tokens of the text" },
+  form: { type: "string", valueHint: "blocks|f32", description: "Serving form (default), or dequantised in float32" },
+} as const satisfies ArgsDef;
+
+export const score: Command = { args, run: runScore };
+
+async function runScore(call: Call): Promise<undefined> {
+  const { args } = call;
+  const most = args.number("max-tokens", { isWhole: true, min: 2 });
+  const form = args.choice("form", FORMS);
+  const text = await readText(args.text("file"));
+  const signal = stopSignal();
+  await using engine = await openEngine(call);
+  await using lease = await lend(call, engine, { form, signal });
+  const ids = lease.tokenize(text).slice(0, most);
+  using progress = showProgress(args.flag("json"));
+  const onDone = (done: number) =>
+    progress.onProgress({ step: "scoring", done, total: ids.length - 1, unit: "steps" });
+  const { meanNll, perplexity, nll, argmax } = await lease.score(ids, { signal, onDone });
+  progress[Symbol.dispose]();
+  if (args.flag("json")) {
+    printJson({ ids, meanNll, perplexity, nll, argmax });
+    return;
+  }
+  const hits = argmax.filter((id, i) => id === ids[i + 1]).length;
+  const rows = [
+    ["tokens", String(ids.length)],
+    ["mean NLL", `${meanNll.toFixed(4)} nats`],
+    ["perplexity", perplexity.toFixed(3)],
+    ["likeliest token is the text's", `${((100 * hits) / nll.length).toFixed(1)} %`],
+  ];
+  print(columns(rows));
+}
+
+async function readText(file: string | undefined): Promise<string> {
+  if (file === undefined)
+    throw new IroriError("bad-input", { what: "irori score: --file is missing", next: "name a text file, or - for stdin" });
+  if (file === "-") return readAll(process.stdin);
+  return readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    const code = error.code === "ENOENT" ? "not-found" : "io";
+    throw new IroriError(code, { what: `${file} cannot be read`, got: error.message, cause: error });
+  });
+}

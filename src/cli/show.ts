@@ -1,0 +1,98 @@
+// `irori show MODEL`: what a model is, what became of its tensors, and the memory it needs. It fetches nothing.
+// It does not know how plans are made.
+import type { ArgsDef } from "citty";
+import { IroriError } from "../base/mod.ts";
+import { catalog, type StoredModel } from "../checkpoint/mod.ts";
+import { type Engine, type Form, megabytes } from "../engine/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { columns, print, printJson, stopSignal } from "./output.ts";
+import { FORMS, freeBytes, lend, openEngine } from "./settings.ts";
+import { aboutStored } from "./stored.ts";
+
+const args = {
+  model: { type: "positional", description: "Name or source of the model" },
+  context: { type: "string", valueHint: "N", description: "Plan the memory for N tokens (default: the model's context)" },
+  form: { type: "string", valueHint: "blocks|f32", description: "The form to tell of (default: one that is prepared)" },
+} as const satisfies ArgsDef;
+
+export const show: Command = { args, run: runShow };
+
+async function runShow(call: Call): Promise<undefined> {
+  const { args } = call;
+  const name = args.needed("model");
+  const isJson = args.flag("json");
+  const context = args.number("context", { isWhole: true, min: 1 });
+  const form = args.choice("form", FORMS);
+  await using engine = await openEngine(call);
+  const stored = await engine.store.find(name);
+  if (stored === undefined) {
+    const entry = catalogEntry(name);
+    if (isJson) printJson({ ...entry, isPulled: false });
+    else print(`${columns(rowsOf(entry))}not pulled: \`irori pull ${entry.name}\` fetches it\n`);
+    return;
+  }
+  const about = await aboutStored(engine.store, stored);
+  const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form ?? "blocks", context });
+  if (isJson) printJson({ ...about, isPulled: true, ...inside });
+  else print(textOf(stored, inside));
+}
+
+function catalogEntry(name: string) {
+  const entry = catalog.find((entry) => entry.name === name.toLowerCase());
+  if (entry !== undefined) return entry;
+  throw new IroriError("not-found", {
+    what: `${JSON.stringify(name)} is not in the store`,
+    wanted: `a name of \`irori ls\`, or of the catalog: ${catalog.map(({ name }) => name).join(", ")}`,
+    next: `\`irori pull\` fetches a model`,
+  });
+}
+
+interface Wanted {
+  readonly form: Form;
+  readonly context: number | undefined;
+}
+
+async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
+  await using lease = await lend(call, engine, { form, warm: false, signal: stopSignal() });
+  const { family, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
+  if (context !== undefined && context > config.maxPositions)
+    throw new IroriError("bad-input", { what: "--context", got: context, wanted: `at most ${config.maxPositions}` });
+  const sizes = Object.values(tensors).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  const parameters = sizes.reduce((sum, size) => sum + size, 0);
+  const plan = lease.plan(context ?? config.maxPositions);
+  const hasChat = chatTemplate !== undefined;
+  const freeNow = freeBytes();
+  return { family, form, parameters, hasChat, config, report, weightBytes, weightSha256, plan, freeBytes: freeNow };
+}
+
+const rowsOf = (data: object): string[][] =>
+  Object.entries(data).map(([name, value]) => [name, Array.isArray(value) ? value.join(", ") : String(value)]);
+
+function textOf(stored: StoredModel, inside: Awaited<ReturnType<typeof insideOf>>): string {
+  const { family, form, parameters, hasChat, config, report, plan } = inside;
+  const facts = [
+    ["name", stored.name],
+    ["source", stored.source],
+    ["license", stored.license ?? "not told by the source"],
+    ["architecture", `${family}, ${config.layers} layers of ${config.hiddenSize}`],
+    ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
+    ["vocabulary", `${config.vocabSize.toLocaleString("en")} tokens`],
+    ["context", `${config.maxPositions.toLocaleString("en")} tokens`],
+    ["chat template", hasChat ? "yes" : "no"],
+  ];
+  const types = report.map(({ type, tensors, form, isExact, bytes, note }) => [
+    `  ${type}`,
+    `${tensors} tensor${tensors === 1 ? "" : "s"}`,
+    `${form}${isExact ? ", exact" : ", with loss"}`,
+    megabytes(bytes),
+    note ?? "",
+  ]);
+  const items = plan.items.map(({ name, bytes, isMapped }) => [`  ${name}`, megabytes(bytes), isMapped ? "mapped" : ""]);
+  const sum = `  in all ${megabytes(plan.privateBytes)} of its own, ${megabytes(plan.mappedBytes)} mapped`;
+  return [
+    columns(facts),
+    `\ntensors in the form ${form}:\n${columns(types, [3])}`,
+    `\nmemory for ${plan.context.toLocaleString("en")} tokens:\n${columns(items, [1])}`,
+    `${sum}; ${megabytes(inside.freeBytes)} are free\n`,
+  ].join("");
+}

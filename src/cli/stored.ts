@@ -1,0 +1,40 @@
+// What the store has of a model, as plain data for ls, show and pull.
+// It does not know models' insides.
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Store, StoredModel } from "../checkpoint/mod.ts";
+import type { Form } from "../engine/mod.ts";
+import { FORMS } from "./settings.ts";
+
+export interface StoredForm {
+  readonly form: Form;
+  /** Of all files of the form, those packed for this machine included. */
+  readonly bytes: number;
+}
+
+export async function aboutStored(store: Store, model: StoredModel) {
+  const { name, source, path, bytes, sha256, license, description, pulledAt, isInPlace } = model;
+  const forms: StoredForm[] = [];
+  for (const form of FORMS)
+    if (await store.hasPrepared(model, form))
+      forms.push({ form, bytes: await folderBytes(store.preparedFolder(model, form)) });
+  return {
+    name,
+    source,
+    path,
+    bytes,
+    ...(sha256 !== undefined && { sha256 }),
+    ...(license !== undefined && { license }),
+    ...(description !== undefined && { description }),
+    pulledAt: new Date(pulledAt).toISOString(),
+    isInPlace,
+    forms,
+  };
+}
+
+async function folderBytes(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) bytes += (await stat(join(entry.parentPath, entry.name))).size;
+  return bytes;
+}
