@@ -4,13 +4,13 @@ import { readFileSync } from "node:fs";
 import { streamAnswer } from "../src/cli/answer.ts";
 import { Arguments } from "../src/cli/arguments.ts";
 import { exitCodeOf } from "../src/cli/exit-codes.ts";
-import { print, say, stopSignal, tell, watchOutput } from "../src/cli/output.ts";
+import { listenForStop, print, say, tell, watchOutput } from "../src/cli/output.ts";
 import { showProgress } from "../src/cli/progress.ts";
 import { homeFolder, openEngine } from "../src/cli/settings.ts";
 import { StartUp } from "../src/cli/start-up.ts";
 
 const MODEL = "smollm2-135m";
-const QUESTION = "Why do people like to sit around a fire? Answer in three sentences.";
+const QUESTION = "What is a hearth, and why do people gather around it?";
 
 /** Memory of this process that nobody else can use (Linux; elsewhere all of its resident memory). */
 function memoryText(): string {
@@ -21,7 +21,8 @@ function memoryText(): string {
 }
 
 async function demo(): Promise<number> {
-  const signal = stopSignal();
+  using stop = listenForStop();
+  const { signal } = stop;
   const args = new Arguments({ spin: true }, new Map());
   await using engine = await openEngine({ args, startUp: new StartUp() });
   const stored = await engine.store.find(MODEL);
@@ -37,11 +38,11 @@ async function demo(): Promise<number> {
 
   const prompt = { messages: [{ role: "user", content: QUESTION }] };
   const request = { prompt, seed: 0, maxTokens: 100, sampling: { temperature: 0 } };
-  const { ids, stop, timings } = await streamAnswer(lease, request, { signal });
+  const { ids, timings, stop: reason } = await streamAnswer(lease, request, { signal });
   const first = `first token ${timings.prefillMs.toFixed(0)} ms after the question`;
   print(`\n${first} · ${timings.tokensPerSecond.toFixed(0)} tokens/s over ${ids.length} tokens · ${memoryText()}\n`);
   print(`Next: node bin/irori.js run ${MODEL}   (a chat; node bin/irori.js --help lists the rest)\n`);
-  return stop === "cancelled" ? exitCodeOf("cancelled") : 0;
+  return reason === "cancelled" ? exitCodeOf("cancelled") : 0;
 }
 
 watchOutput();

@@ -3,8 +3,8 @@
 import { createInterface } from "node:readline";
 import { IroriError } from "../base/mod.ts";
 import type { Lease } from "../engine/mod.ts";
-import { streamAnswer, summary } from "./answer.ts";
 import type { ChatMessage } from "../text/mod.ts";
+import { streamAnswer, summary } from "./answer.ts";
 import { print, say, tell } from "./output.ts";
 import type { Wanted } from "./request.ts";
 
@@ -16,6 +16,7 @@ export async function chat(lease: Lease, wanted: Wanted, system: string | undefi
   let messages = start;
   let history: string[] = [];
   let isLeaving = false;
+  lease.warm().catch(() => undefined); // opens while the first question is typed; its error comes with the answer
   say(`${lease.model} · /clear forgets the talk, /bye or Ctrl-D leaves, Ctrl-C stops an answer`);
   for (;;) {
     const typed = await ask(history, (lines) => {
@@ -47,8 +48,8 @@ function ask(history: string[], onHistory: (lines: string[]) => void): Promise<T
   const terminal = createInterface({ input: process.stdin, output: process.stdout, history, prompt: "> " });
   return new Promise((resolve) => {
     const end = (typed: Typed) => {
+      resolve(typed); // before the close, which is an event of its own and would count as the end
       terminal.close();
-      resolve(typed);
     };
     terminal.on("history", onHistory);
     terminal.once("line", (line) => end({ line }));

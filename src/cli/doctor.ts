@@ -28,14 +28,7 @@ const SMALL_MEMORY_BYTES = 0.5e9;
 export const doctor: Command = { args: {}, run: runDoctor };
 
 async function runDoctor(call: Call): Promise<number> {
-  const findings = [
-    platform(),
-    await library(call),
-    threads(call),
-    memory(),
-    ...(await store()),
-    pip(),
-  ];
+  const findings = [platform(), await library(call), threads(call), memory(), ...(await store()), pip()];
   const isFine = findings.every(({ state }) => state !== "fails");
   if (call.args.flag("json")) printJson({ isFine, findings });
   else {
@@ -45,7 +38,9 @@ async function runDoctor(call: Call): Promise<number> {
       next === undefined ? found : `${found}; ${next}`,
     ]);
     print(columns(rows));
-    print(isFine ? "all that Irori needs is here\n" : "Irori does not work on this machine until the above is repaired\n");
+    print(
+      isFine ? "all that Irori needs is here\n" : "Irori does not work on this machine until the above is repaired\n",
+    );
   }
   return isFine ? 0 : 1;
 }

@@ -1,7 +1,8 @@
 // The text of `irori --help`, and the usage of one command. The first is in every script's way, so it loads nothing:
 // citty, which writes the second, takes longer to load than Node itself.
-import { commands } from "./commands.ts";
+
 import { type Command, commonArgs } from "./command.ts";
+import { commands } from "./commands.ts";
 
 export function overview(version: string): string {
   const width = Math.max(...Object.values(commands).map(({ usage }) => usage.length));

@@ -4,9 +4,8 @@ import { IroriError } from "../base/mod.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 
 const closed = new AbortController();
-const interrupted = new AbortController();
 
-/** Aborts when nobody reads stdout any more. */
+/** Nobody reads stdout any more. */
 export const isOutputClosed = (): boolean => closed.signal.aborted;
 
 export function watchOutput(): void {
@@ -18,13 +17,20 @@ export function watchOutput(): void {
   process.stderr.on("error", onError);
 }
 
-/** Aborts at the first Ctrl-C or when nobody reads; a second Ctrl-C ends the process at once. */
-export function stopSignal(): AbortSignal {
-  process.on("SIGINT", () => {
+export interface Stop extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+/** Aborts at the first Ctrl-C or when nobody reads; a second Ctrl-C ends the process at once. Until disposed. */
+export function listenForStop(): Stop {
+  const interrupted = new AbortController();
+  const onInterrupt = () => {
     if (interrupted.signal.aborted) process.exit(exitCodeOf("cancelled"));
     interrupted.abort();
-  });
-  return AbortSignal.any([interrupted.signal, closed.signal]);
+  };
+  process.on("SIGINT", onInterrupt);
+  const signal = AbortSignal.any([interrupted.signal, closed.signal]);
+  return { signal, [Symbol.dispose]: () => void process.off("SIGINT", onInterrupt) };
 }
 
 export function print(text: string): void {
@@ -54,8 +60,7 @@ function debugText(error: Error): string {
 /** Rows as columns, two spaces between; columns named in `right` are aligned to the right. */
 export function columns(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths: number[] = [];
-  for (const row of rows)
-    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
   const pad = (cell: string, i: number) =>
     right.includes(i) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0);
   return rows.map((row) => `${row.map(pad).join("  ").trimEnd()}\n`).join("");

@@ -5,6 +5,8 @@ import { megabytes } from "../engine/mod.ts";
 
 /** Time between two drawings of the line. */
 const FRAME_MS = 80;
+/** Work that is done by then is not worth a word. */
+const SOON_MS = 400;
 const CLEAR_LINE = "\r\u001b[K";
 
 export interface Screen {
@@ -17,20 +19,26 @@ export interface Progress extends Disposable {
   readonly onProgress: OnProgress;
 }
 
-/** Ends with its block: the line is cleared then. */
-export function showProgress(isQuiet: boolean, screen: Screen = process.stderr): Progress {
+/** Ends with its block: the line is cleared then. `now` in milliseconds. */
+export function showProgress(
+  isQuiet: boolean,
+  screen: Screen = process.stderr,
+  now: () => number = () => performance.now(),
+): Progress {
   if (isQuiet) return { onProgress: () => {}, [Symbol.dispose]() {} };
-  return screen.isTTY ? liveLine(screen) : plainLines(screen);
+  const shown = screen.isTTY ? liveLine(screen, now) : plainLines(screen);
+  const start = now();
+  const onProgress: OnProgress = (event) => now() - start >= SOON_MS && shown.onProgress(event);
+  return { onProgress, [Symbol.dispose]: () => shown[Symbol.dispose]() };
 }
 
-function liveLine(screen: Screen): Progress {
+function liveLine(screen: Screen, now: () => number): Progress {
   let drawnAt = -Infinity;
   let step = "";
   const onProgress = (event: ProgressEvent) => {
-    const now = performance.now();
-    if (event.step === step && now - drawnAt < FRAME_MS) return;
+    if (event.step === step && now() - drawnAt < FRAME_MS) return;
     step = event.step;
-    drawnAt = now;
+    drawnAt = now();
     screen.write(CLEAR_LINE + lineOf(event).slice(0, (screen.columns ?? 80) - 1));
   };
   return { onProgress, [Symbol.dispose]: () => void (step && screen.write(CLEAR_LINE)) };

@@ -3,7 +3,7 @@
 import type { ArgsDef } from "citty";
 import { megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
-import { print, printJson, stopSignal } from "./output.ts";
+import { listenForStop, print, printJson } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { FORMS, openEngine } from "./settings.ts";
 import { aboutStored } from "./stored.ts";
@@ -20,7 +20,8 @@ async function runPull(call: Call): Promise<undefined> {
   const { args } = call;
   const model = args.needed("model");
   const form = args.choice("form", FORMS) ?? "blocks";
-  const signal = stopSignal();
+  using stop = listenForStop();
+  const { signal } = stop;
   await using engine = await openEngine(call);
   {
     using progress = showProgress(args.flag("json"));

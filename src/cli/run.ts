@@ -8,7 +8,7 @@ import { streamAnswer, summary } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
-import { isOutputClosed, printJson, say, stopSignal } from "./output.ts";
+import { isOutputClosed, listenForStop, printJson, say } from "./output.ts";
 import { requestArgs, wantedOf } from "./request.ts";
 import { FORMS, lend, openEngine } from "./settings.ts";
 
@@ -30,12 +30,14 @@ async function runAnswer(call: Call): Promise<number> {
   const form = args.choice("form", FORMS);
   const isChat = args.positional("prompt") === undefined && process.stdin.isTTY === true;
   const prompt = isChat ? refuseOptions(args) : await promptOf(args);
-  const signal = stopSignal();
+  using stop = listenForStop();
+  const { signal } = stop;
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form, signal });
   if (prompt === undefined) {
     const { chat } = await import("./chat.ts");
-    return chat(lease, wanted, args.text("system"));
+    stop[Symbol.dispose](); // in a chat, Ctrl-C stops an answer
+    return await chat(lease, wanted, args.text("system"));
   }
   const isQuiet = args.flag("json");
   const onFirst = () => startUp.mark("first token");

@@ -5,7 +5,7 @@ import { text as readAll } from "node:stream/consumers";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import type { Call, Command } from "./command.ts";
-import { columns, print, printJson, stopSignal } from "./output.ts";
+import { columns, listenForStop, print, printJson } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { FORMS, lend, openEngine } from "./settings.ts";
 
@@ -23,13 +23,13 @@ async function runScore(call: Call): Promise<undefined> {
   const most = args.number("max-tokens", { isWhole: true, min: 2 });
   const form = args.choice("form", FORMS);
   const text = await readText(args.text("file"));
-  const signal = stopSignal();
+  using stop = listenForStop();
+  const { signal } = stop;
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form, signal });
   const ids = lease.tokenize(text).slice(0, most);
   using progress = showProgress(args.flag("json"));
-  const onDone = (done: number) =>
-    progress.onProgress({ step: "scoring", done, total: ids.length - 1, unit: "steps" });
+  const onDone = (done: number) => progress.onProgress({ step: "scoring", done, total: ids.length - 1, unit: "steps" });
   const { meanNll, perplexity, nll, argmax } = await lease.score(ids, { signal, onDone });
   progress[Symbol.dispose]();
   if (args.flag("json")) {
@@ -48,7 +48,10 @@ async function runScore(call: Call): Promise<undefined> {
 
 async function readText(file: string | undefined): Promise<string> {
   if (file === undefined)
-    throw new IroriError("bad-input", { what: "irori score: --file is missing", next: "name a text file, or - for stdin" });
+    throw new IroriError("bad-input", {
+      what: "irori score: --file is missing",
+      next: "name a text file, or - for stdin",
+    });
   if (file === "-") return readAll(process.stdin);
   return readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     const code = error.code === "ENOENT" ? "not-found" : "io";

@@ -5,13 +5,17 @@ import { IroriError } from "../base/mod.ts";
 import { catalog, type StoredModel } from "../checkpoint/mod.ts";
 import { type Engine, type Form, megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
-import { columns, print, printJson, stopSignal } from "./output.ts";
+import { columns, listenForStop, print, printJson } from "./output.ts";
 import { FORMS, freeBytes, lend, openEngine } from "./settings.ts";
 import { aboutStored } from "./stored.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model" },
-  context: { type: "string", valueHint: "N", description: "Plan the memory for N tokens (default: the model's context)" },
+  context: {
+    type: "string",
+    valueHint: "N",
+    description: "Plan the memory for N tokens (default: the model's context)",
+  },
   form: { type: "string", valueHint: "blocks|f32", description: "The form to tell of (default: one that is prepared)" },
 } as const satisfies ArgsDef;
 
@@ -53,7 +57,8 @@ interface Wanted {
 }
 
 async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
-  await using lease = await lend(call, engine, { form, warm: false, signal: stopSignal() });
+  using stop = listenForStop();
+  await using lease = await lend(call, engine, { form, warm: false, signal: stop.signal });
   const { family, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
   if (context !== undefined && context > config.maxPositions)
     throw new IroriError("bad-input", { what: "--context", got: context, wanted: `at most ${config.maxPositions}` });
@@ -75,7 +80,7 @@ function textOf(stored: StoredModel, inside: Awaited<ReturnType<typeof insideOf>
     ["source", stored.source],
     ["license", stored.license ?? "not told by the source"],
     ["architecture", `${family}, ${config.layers} layers of ${config.hiddenSize}`],
-    ["parameters", `${(parameters / 1e6).toFixed(1)} million`],
+    ["parameters", parameters < 1e6 ? String(parameters) : `${(parameters / 1e6).toFixed(1)} million`],
     ["vocabulary", `${config.vocabSize.toLocaleString("en")} tokens`],
     ["context", `${config.maxPositions.toLocaleString("en")} tokens`],
     ["chat template", hasChat ? "yes" : "no"],
@@ -87,7 +92,11 @@ function textOf(stored: StoredModel, inside: Awaited<ReturnType<typeof insideOf>
     megabytes(bytes),
     note ?? "",
   ]);
-  const items = plan.items.map(({ name, bytes, isMapped }) => [`  ${name}`, megabytes(bytes), isMapped ? "mapped" : ""]);
+  const items = plan.items.map(({ name, bytes, isMapped }) => [
+    `  ${name}`,
+    megabytes(bytes),
+    isMapped ? "mapped" : "",
+  ]);
   const sum = `  in all ${megabytes(plan.privateBytes)} of its own, ${megabytes(plan.mappedBytes)} mapped`;
   return [
     columns(facts),

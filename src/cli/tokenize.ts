@@ -5,7 +5,7 @@ import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { type Arguments, numberOf } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
-import { print, printJson, stopSignal } from "./output.ts";
+import { listenForStop, print, printJson } from "./output.ts";
 import { lend, openEngine } from "./settings.ts";
 
 const args = {
@@ -23,7 +23,8 @@ async function runTokenize(call: Call): Promise<undefined> {
   const ids = idsOf(args);
   const text = ids === undefined ? await textOf(args) : "";
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { warm: false, signal: stopSignal() });
+  using stop = listenForStop();
+  await using lease = await lend(call, engine, { warm: false, signal: stop.signal });
   if (ids !== undefined) {
     const { vocabSize } = lease.manifest.config;
     const unknown = ids.find((id) => id >= vocabSize);

@@ -37,7 +37,7 @@ test("refined candidates are the first of all refined logits in order, and the l
           got.ids.map((id) => all[id]),
         );
         assert.ok(Math.abs(got.logSumExp - logSum(all)) < 1e-6);
-        top.slice(0, count).forEach((id, i) => assert.equal(all[id], exactLogits[i]));
+        for (const [i, id] of top.slice(0, count).entries()) assert.equal(all[id], exactLogits[i]);
       },
     ),
   );

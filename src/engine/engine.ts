@@ -240,14 +240,19 @@ export class Engine implements AsyncDisposable {
   async #openResident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
     const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
-    const folder = await this.prepare(stored, form, options);
+    const open = async (): Promise<Resident> => {
+      const runtime = () => this.#openRuntime();
+      const folder = this.store.preparedFolder(stored, form);
+      return Resident.open({ model: stored.name, folder, runtime, now, onEvent: (event) => onEvent?.(event) });
+    };
+    await this.prepare(stored, form, options);
     const start = now();
-    const resident = await Resident.open({
-      model: stored.name,
-      folder,
-      runtime: () => this.#openRuntime(),
-      now,
-      onEvent: (event) => onEvent?.(event),
+    const resident = await open().catch(async (error: unknown) => {
+      // a damaged prepared form is made anew from the checkpoint, once
+      if (!(error instanceof IroriError && error.code === "bad-file")) throw error;
+      await this.store.removePrepared(stored, form);
+      await this.prepare(stored, form, options);
+      return open();
     });
     onEvent?.({ type: "open", model: stored.name, cause: "first lease", ms: now() - start });
     return resident;

@@ -42,7 +42,7 @@ export interface Manifest {
   readonly report: readonly FormReport[];
 }
 
-export const FILES = { manifest: "manifest.json", weights: "weights.bin", tokenizer: "tokenizer.bin" } as const;
+export const FILES = { manifest: "manifest.sealed", weights: "weights.bin", tokenizer: "tokenizer.bin" } as const;
 
 /** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
 export function storedWeight(name: string, stored: StoredTensor): Value {

@@ -1,7 +1,7 @@
 // Packing a prepared model for this runtime and CPU: derived weights and prepacked pages that every Program maps, and the Programs' bytes.
 // It does not know checkpoints or requests.
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { families } from "../models/mod.ts";
@@ -9,7 +9,8 @@ import { type Runtime, writePages } from "../runtime/mod.ts";
 import { fold, type Graph, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
 import { extentsOf, FILES, type Manifest, storedWeight } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
-import { isPrepacked, type Packed, packName, readPacked, writeStep } from "./packed.ts";
+import { isPrepacked, PAGES, type Packed, packName, readPacked, removePacked, writeStep } from "./packed.ts";
+import { writeSealed } from "./sealed.ts";
 import { stepGraph } from "./step.ts";
 
 /** One graph of a prepared model in the runtime's terms. */
@@ -42,7 +43,12 @@ export async function makeStep(
   runtime: Runtime,
   rows: number,
 ): Promise<Uint8Array> {
-  const packed = (await readPacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+  const found = await readPacked(folder, runtime).catch(async (error: unknown) => {
+    if (!(error instanceof IroriError && error.code === "bad-file")) throw error;
+    await removePacked(folder, runtime);
+    return undefined;
+  });
+  const packed = found ?? (await packModel(folder, manifest, runtime));
   const bytes = onnxBytes(tracedStep(manifest, rows).graph, { locate: (name) => packed.locations[name] });
   await writeStep(packed, rows, bytes);
   return bytes;
@@ -54,14 +60,22 @@ async function packModel(folder: string, manifest: Manifest, runtime: Runtime): 
   await mkdir(staging);
   try {
     await pack(folder, staging, name, manifest, runtime);
-    await rename(staging, join(folder, name)).catch((error: NodeJS.ErrnoException) => {
-      // another process was faster: its pages are the same
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-    });
+    await publish(staging, folder, runtime);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
   return (await readPacked(folder, runtime)) as Packed;
+}
+
+/** Puts the packed folder in its place. Another process may have been faster: its pages are the same; a broken one gives way. */
+async function publish(staging: string, folder: string, runtime: Runtime): Promise<void> {
+  const into = () => rename(staging, join(folder, packName(runtime)));
+  await into().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST" && error.code !== "EPERM") throw error;
+    if ((await readPacked(folder, runtime)) !== undefined) return;
+    await removePacked(folder, runtime);
+    await into();
+  });
 }
 
 async function pack(
@@ -91,7 +105,7 @@ async function pack(
       { ...entry, location: (entry.location as string).replace(stagingName, name) },
     ]),
   );
-  await writeFile(join(staging, "pages.json"), JSON.stringify(final), { flush: true });
+  await writeSealed(join(staging, PAGES), new TextEncoder().encode(JSON.stringify(final)));
 }
 
 /** Computes the derived weights and writes them; where each lies, relative to the prepared folder. */

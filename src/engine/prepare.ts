@@ -9,6 +9,7 @@ import { Tokenizer } from "../text/mod.ts";
 import { type ConvertOptions, convertWeights } from "./convert.ts";
 import { FILES, type Form, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
+import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** The model that a checkpoint holds. */
@@ -55,7 +56,7 @@ export async function prepare(path: string, form: Form, folder: string, options:
     ...(chatTemplate !== undefined && { chatTemplate }),
     report,
   };
-  await writeFile(join(folder, FILES.manifest), JSON.stringify(manifest), { flush: true });
+  await writeSealed(join(folder, FILES.manifest), new TextEncoder().encode(JSON.stringify(manifest)));
   return manifest;
 }
 

@@ -6,7 +6,8 @@ import { IroriError } from "../base/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
 import { FILES, type Manifest } from "./manifest.ts";
-import { isPrepacked, readStep } from "./packed.ts";
+import { isPrepacked, readStep, removePacked } from "./packed.ts";
+import { readSealed } from "./sealed.ts";
 
 /** Something that took time, and why. */
 export interface EngineEvent {
@@ -23,6 +24,31 @@ export interface ResidentOptions {
   readonly runtime: () => Promise<Runtime>;
   readonly now: () => number;
   readonly onEvent: (event: EngineEvent) => void;
+}
+
+const AGAIN = "it is prepared anew when the model is next opened";
+
+async function read(path: string): Promise<Uint8Array> {
+  return readFile(path).catch((error: NodeJS.ErrnoException) => {
+    throw new IroriError("bad-file", { what: `${path} cannot be read`, got: error.message, next: AGAIN, cause: error });
+  });
+}
+
+/** The manifest of a prepared folder. Throws "bad-file" where it is damaged, "not-found" where it is missing. */
+export async function readManifest(folder: string): Promise<Manifest> {
+  const bytes = await readSealed(join(folder, FILES.manifest));
+  if (bytes === undefined)
+    throw new IroriError("bad-file", {
+      what: `${folder} has no manifest`,
+      next: "it is prepared anew when next opened",
+    });
+  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+}
+
+/** Damaged packed files (their own check, or the library's of what they point to) are made anew; other errors are thrown. */
+function damaged(error: unknown): undefined {
+  if (error instanceof IroriError && (error.code === "bad-file" || error.code === "library")) return undefined;
+  throw error;
 }
 
 const rowsText = (rows: number): string => `${rows} row${rows === 1 ? "" : "s"}`;
@@ -46,18 +72,20 @@ export class Resident implements AsyncDisposable {
   /** Reads the manifest and the tokenizer; Programs open when first asked for. */
   static async open(options: ResidentOptions): Promise<Resident> {
     const { folder } = options;
-    const [text, tokenizer, weights] = await Promise.all([
-      readFile(join(folder, FILES.manifest), "utf8"),
-      readFile(join(folder, FILES.tokenizer)),
-      stat(join(folder, FILES.weights)),
+    const manifest = await readManifest(folder);
+    const [tokenizer, weightBytes] = await Promise.all([
+      read(join(folder, FILES.tokenizer)),
+      stat(join(folder, FILES.weights)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
     ]);
-    const manifest = JSON.parse(text) as Manifest;
-    if (weights.size !== manifest.weightBytes)
+    if (weightBytes !== manifest.weightBytes)
       throw new IroriError("bad-file", {
         what: `${options.model}: the prepared weights`,
-        got: `${weights.size} bytes`,
+        got: `${weightBytes} bytes`,
         wanted: `${manifest.weightBytes}`,
-        next: `run \`irori rm ${options.model}\` and pull it again`,
+        next: AGAIN,
       });
     return new Resident(options, manifest, Tokenizer.open(tokenizer));
   }
@@ -75,21 +103,31 @@ export class Resident implements AsyncDisposable {
   }
 
   async #compile(rows: number): Promise<Program> {
-    const { folder, model, now, onEvent } = this.#options;
+    const { folder } = this.#options;
     const runtime = await this.#options.runtime();
-    const start = now();
-    let bytes = await readStep(folder, runtime, rows);
-    if (bytes === undefined) {
-      const { makeStep } = await import("./pack.ts");
-      bytes = await makeStep(folder, this.manifest, runtime, rows);
-      onEvent({
-        type: "pack",
-        model,
-        cause: `first step of ${rowsText(rows)} on ${runtime.instructionSet}`,
-        ms: now() - start,
-      });
+    const known = await readStep(folder, runtime, rows).catch(damaged);
+    if (known !== undefined) {
+      const program = await this.#open(runtime, rows, known).catch(damaged);
+      if (program !== undefined) return program;
+      await removePacked(folder, runtime);
     }
-    const packedAt = now();
+    return this.#open(runtime, rows, await this.#make(runtime, rows));
+  }
+
+  /** The bytes of a step, traced now; packs the model first where this runtime and CPU have not seen it. */
+  async #make(runtime: Runtime, rows: number): Promise<Uint8Array> {
+    const { folder, model, now, onEvent } = this.#options;
+    const start = now();
+    const { makeStep } = await import("./pack.ts");
+    const bytes = await makeStep(folder, this.manifest, runtime, rows);
+    const cause = `first step of ${rowsText(rows)} on ${runtime.instructionSet}`;
+    onEvent({ type: "pack", model, cause, ms: now() - start });
+    return bytes;
+  }
+
+  async #open(runtime: Runtime, rows: number, bytes: Uint8Array): Promise<Program> {
+    const { folder, model, now, onEvent } = this.#options;
+    const start = now();
     const program = await runtime.compile(bytes, {
       weightsFolder: folder,
       prepack: isPrepacked(this.manifest),
@@ -97,7 +135,7 @@ export class Resident implements AsyncDisposable {
       memoryPattern: false,
       name: `${model} step of ${rows}`,
     });
-    onEvent({ type: "compile", model, cause: `first step of ${rowsText(rows)}`, ms: now() - packedAt });
+    onEvent({ type: "compile", model, cause: `first step of ${rowsText(rows)}`, ms: now() - start });
     return program;
   }
 

@@ -9,11 +9,23 @@ const rssAnonMb = (): number => {
   return Number(/RssAnon:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
 };
 const now = () => performance.now();
-await using engine = await Engine.open({ home: process.argv[2] as string, threads: 2, spinning: false, budgetBytes: () => 8e9, now });
+await using engine = await Engine.open({
+  home: process.argv[2] as string,
+  threads: 2,
+  spinning: false,
+  budgetBytes: () => 8e9,
+  now,
+});
 const stored = await engine.pull("smollm2-135m");
 const folder = await engine.prepare(stored, "blocks");
 await using runtime = await Runtime.open({ threads: 2, spinning: false });
-const resident = await Resident.open({ model: stored.name, folder, runtime: async () => runtime, now, onEvent: () => undefined });
+const resident = await Resident.open({
+  model: stored.name,
+  folder,
+  runtime: async () => runtime,
+  now,
+  onEvent: () => undefined,
+});
 const added: { rows: number; mb: number; ms: number }[] = [];
 for (const rows of [1, 2, 3]) {
   const [before, start] = [rssAnonMb(), now()];

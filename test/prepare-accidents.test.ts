@@ -1,0 +1,109 @@
+// Whatever happens while a model is prepared and packed, or to its files afterwards: the next opening gives the same answer.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { seededRandom } from "../src/base/mod.ts";
+import { writeTinyModel } from "./setup/tiny-model.ts";
+
+const script = fileURLToPath(new URL("setup/lease-once.ts", import.meta.url));
+const random = seededRandom(21);
+let folder: string;
+let model: string;
+let expected: string;
+
+/** What the process prints; `killAfterMs` ends it with SIGKILL at that time. */
+function lease(
+  home: string,
+  killAfterMs?: number,
+): Promise<{ readonly out: string; readonly code: number | null; readonly error: string }> {
+  const child = spawn(process.execPath, [script, home, model], { stdio: ["ignore", "pipe", "pipe"] });
+  const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+  let [out, error] = ["", ""];
+  child.stdout.on("data", (chunk) => {
+    out += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    error += chunk;
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject).on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ out: out.trim(), code, error });
+    });
+  });
+}
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "irori-prepare-"));
+  model = join(folder, "tiny");
+  await writeTinyModel(model);
+  const first = await lease(join(folder, "first"));
+  assert.equal(first.code, 0, first.error);
+  expected = first.out;
+  assert.match(expected, /^\d+(,\d+){3}$/);
+});
+after(() => rm(folder, { recursive: true }));
+
+test("20 kills at random moments of prepare and pack: the 21st run works and nothing is left behind", async () => {
+  const home = join(folder, "killed");
+  const start = performance.now();
+  await lease(join(folder, "timed"));
+  const whole = performance.now() - start;
+  for (let kill = 0; kill < 20; kill++) {
+    await lease(home, whole * random.next());
+    // an untouched start for half of the kills, a half-made one for the others
+    if (kill % 2 === 0) await rm(join(home, "prepared"), { recursive: true, force: true });
+  }
+  const last = await lease(home);
+  assert.equal(last.out, expected, last.error);
+  assert.deepEqual(await readdir(join(home, "staging")), []);
+  const prepared = await readdir(join(home, "prepared"), { recursive: true });
+  assert.deepEqual(
+    prepared.filter((name) => name.includes("staging")),
+    [],
+  );
+});
+
+test("two processes preparing the same model at once both answer", async () => {
+  const home = join(folder, "twice");
+  const both = await Promise.all([lease(home), lease(home), lease(home)]);
+  for (const { out, error } of both) assert.equal(out, expected, error);
+});
+
+test("a damaged or missing prepared file is made anew", async () => {
+  const home = join(folder, "first");
+  const names = (await readdir(join(home, "prepared"), { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+  assert.ok(names.length >= 5, names.join());
+  for (const path of names) {
+    const { size } = await stat(path);
+    const isMapped = path.endsWith(".bin") && !path.endsWith("tokenizer.bin");
+    const harms: [string, () => Promise<void>][] = [
+      ["cut", () => truncate(path, Math.floor(size / 2))],
+      ["missing", () => rm(path)],
+    ];
+    if (!isMapped) harms.push(["flipped", () => flip(path, size)]);
+    for (const [what, harm] of harms) {
+      const untouched = await stat(path).then(
+        () => true,
+        () => false,
+      );
+      if (!untouched) continue; // names of packed files change when a model is packed again
+      await harm();
+      const again = await lease(home);
+      assert.equal(again.out, expected, `${what} ${path}: ${again.error}`);
+    }
+  }
+});
+
+async function flip(path: string, size: number): Promise<void> {
+  const bytes = await readFile(path);
+  const at = Math.floor(random.next() * size);
+  bytes[at] = (bytes[at] as number) ^ 0x10;
+  await writeFile(path, bytes);
+}
