@@ -1,11 +1,12 @@
 // The command end to end on a tiny model, each in a process of its own: the fixed JSON forms, streams, exits.
 // It does not know the real model (smollm2.test.ts) nor speed.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { CONTEXT, writeTinyModel } from "./tiny-model.ts";
@@ -51,9 +52,9 @@ function json(args: readonly string[], options: { input?: string } = {}) {
   return JSON.parse(stdout);
 }
 
-function start(args: readonly string[]): ChildProcess & { stdout: NonNullable<ChildProcess["stdout"]> } {
-  const options = { env: environment(), stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS } as const;
-  return spawn(process.execPath, [bin, ...args], options);
+function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
+  const env = environment();
+  return spawn(process.execPath, [bin, ...args], { env, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS });
 }
 
 const greedy = ["--temperature", "0", "--max-tokens"];
@@ -215,7 +216,7 @@ test("Ctrl-C under --json gives the part that was made, stop cancelled", async (
 test("a reader who goes away ends the run without a word", async () => {
   const child = start(["run", model, "the hat", "--raw", ...greedy, String(CONTEXT)]);
   let errors = "";
-  child.stderr?.on("data", (piece) => {
+  child.stderr.on("data", (piece) => {
     errors += piece;
   });
   child.stdout.once("data", () => child.stdout.destroy());

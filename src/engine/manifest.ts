@@ -30,8 +30,11 @@ export interface FormReport {
   readonly note?: string;
 }
 
+/** Changes when prepared models of before cannot be read: they are prepared anew. */
+export const MANIFEST_FORMAT = 1;
+
 export interface Manifest {
-  readonly format: 1;
+  readonly format: typeof MANIFEST_FORMAT;
   readonly family: string;
   readonly form: Form;
   readonly config: Config;

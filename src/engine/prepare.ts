@@ -7,7 +7,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
 import { type Config, type Family, familyOf, familyOfGguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
 import { type ConvertOptions, convertWeights } from "./convert.ts";
-import { FILES, type Form, type Manifest } from "./manifest.ts";
+import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
@@ -46,7 +46,7 @@ export async function prepare(path: string, form: Form, folder: string, options:
   const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
   const { bytes, sha256 } = await file.finish();
   const manifest: Manifest = {
-    format: 1,
+    format: MANIFEST_FORMAT,
     family: family.name,
     form,
     config,

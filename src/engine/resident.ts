@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
-import { FILES, type Manifest } from "./manifest.ts";
+import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { isPrepacked, readStep, removePacked } from "./packed.ts";
 import { readSealed } from "./sealed.ts";
 
@@ -42,7 +42,14 @@ export async function readManifest(folder: string): Promise<Manifest> {
       what: `${folder} has no manifest`,
       next: "it is prepared anew when next opened",
     });
-  return JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+  const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+  if (manifest.format === MANIFEST_FORMAT) return manifest;
+  throw new IroriError("bad-file", {
+    what: `${folder}: format of the prepared model`,
+    got: manifest.format,
+    wanted: MANIFEST_FORMAT,
+    next: AGAIN,
+  });
 }
 
 /** Damaged packed files (their own check, or the library's of what they point to) are made anew; other errors are thrown. */
