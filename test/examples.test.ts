@@ -20,6 +20,8 @@ test("every example has its expectation here", async () => {
 for (const [name, expected] of Object.entries(prints))
   test(`examples/${name} runs`, async () => {
     const { home } = await smollm2();
-    const { stdout } = await promisify(execFile)(process.execPath, ["--conditions=irori-source", folder + name], { env: { ...process.env, IRORI_HOME: home } });
+    const { stdout } = await promisify(execFile)(process.execPath, ["--conditions=irori-source", folder + name], {
+      env: { ...process.env, IRORI_HOME: home },
+    });
     assert.match(stdout, expected);
   });

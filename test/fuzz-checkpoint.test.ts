@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { IroriError, type Random, seededRandom } from "../src/base/mod.ts";
-import { blockTypes, type Checkpoint, openCheckpoint } from "../src/checkpoint/mod.ts";
+import { blockTypes } from "../src/checkpoint/block-types.ts";
+import { type Checkpoint, openCheckpoint } from "../src/checkpoint/mod.ts";
 import { smallGguf, smallSafetensors } from "./model-bytes.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "irori-fuzz-"));

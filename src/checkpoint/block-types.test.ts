@@ -6,7 +6,7 @@ import { after, suite, test } from "node:test";
 import { IroriError } from "../base/mod.ts";
 import type { BlockType } from "./block-type.ts";
 import { blockTypes, blockTypesById } from "./block-types.ts";
-import { openCheckpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./open.ts";
 
 const goldens = new URL("../../test/goldens/gguf/", import.meta.url).pathname;
 const real = await openCheckpoint(`${goldens}types.gguf`);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { safetensorsBytes, smallGguf, smallSafetensors } from "../../test/model-bytes.ts";
 import { IroriError } from "../base/mod.ts";
-import { openCheckpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./open.ts";
 
 const root = await mkdtemp(join(tmpdir(), "irori-checkpoint-"));
 after(() => rm(root, { recursive: true }));

@@ -19,6 +19,8 @@ export interface Checkpoint extends AsyncDisposable {
   /** The parsed config.json of the folder, or beside a .safetensors file; undefined where there is none. */
   readonly config: unknown;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** How a tensor's blocks are coded. */
+  typeOf(name: string): BlockType;
   /** A tensor's bytes as they are in the file, in memory of their own. */
   read(name: string): Promise<Uint8Array<ArrayBuffer>>;
   /** A tensor's values as float32: quantised types dequantised, wider numbers rounded. */
@@ -26,7 +28,7 @@ export interface Checkpoint extends AsyncDisposable {
 }
 
 /** Opens a .gguf or .safetensors file, or a folder in the Hugging Face layout. Errors: not-found, bad-file, unsupported. */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
+export async function openFiles(path: string): Promise<Checkpoint> {
   const isFolder = (await diskCall(path, () => stat(path))).isDirectory();
   // the formats and their schemas load when a checkpoint is opened: a prepared model opens without them
   const { readConfig, weightFilesOf } = await import("./folder.ts");
@@ -118,6 +120,10 @@ class FileCheckpoint implements Checkpoint {
     this.config = config;
     this.byPath = new Map(parts.map((part) => [part.file.path, part.file]));
     this.opened = opened;
+  }
+
+  typeOf(name: string): BlockType {
+    return this.find(name).type;
   }
 
   async read(name: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { type GgufFile, gguf, ggufBytes, smallGguf } from "../../test/model-bytes.ts";
 import { IroriError } from "../base/mod.ts";
-import { openCheckpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./open.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "irori-gguf-"));
 after(() => rm(folder, { recursive: true }));

@@ -1,10 +1,10 @@
 // Public names of checkpoint/: model files, sources, and the store of prepared models.
 
 export type { BlockType, ExactForm } from "./block-type.ts";
-export { blockTypes } from "./block-types.ts";
 export { type CatalogEntry, catalog } from "./catalog.ts";
-export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+export type { Checkpoint } from "./checkpoint.ts";
 export type { MetadataValue } from "./gguf-metadata.ts";
+export { openCheckpoint } from "./open.ts";
 export { formatSource, parseSource, type Source } from "./source.ts";
 export { Store, type StoredModel, type StoreOptions } from "./store.ts";
 export { defaultHome } from "./store-home.ts";

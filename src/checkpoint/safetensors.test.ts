@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Bytes, safetensorsBytes, smallSafetensors } from "../../test/model-bytes.ts";
 import { IroriError } from "../base/mod.ts";
-import { openCheckpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./open.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "irori-safetensors-"));
 after(() => rm(folder, { recursive: true }));

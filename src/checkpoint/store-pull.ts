@@ -6,7 +6,7 @@ import { IroriError, type OnProgress } from "../base/mod.ts";
 import type { CatalogEntry } from "./catalog.ts";
 import { formatSource, modelName, parseSource, type Source } from "./source.ts";
 import { hashContent, hashFile, identifyFile } from "./source-file.ts";
-import { type FetchedBlob, fetchBlob } from "./store-fetch.ts";
+import type { FetchedBlob } from "./store-fetch.ts";
 import type { Lock } from "./store-lock.ts";
 import { lockIn, type Place, publish, type WorkOptions, writeIn, writeWhole } from "./store-place.ts";
 import { blobPath, type Reference, readReference, referencePath } from "./store-reference.ts";
@@ -107,6 +107,7 @@ async function fetchInto(place: Place, lock: Lock, request: BlobRequest): Promis
     python,
     isOffline,
   };
+  const { fetchBlob } = await import("./store-fetch.ts"); // archives and clients, only to fetch
   return await writeIn(place, name, () => fetchBlob(fetch), entry?.bytes);
 }
 

@@ -1,7 +1,7 @@
 // From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept exact.
 // It does not know tokenizers, stores or the runtime.
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
-import { type BlockType, blockTypes, type Checkpoint, type TensorInfo } from "../checkpoint/mod.ts";
+import type { BlockType, Checkpoint, TensorInfo } from "../checkpoint/mod.ts";
 import type { Config, Family } from "../models/mod.ts";
 import type { Form, FormReport, StoredTensor } from "./manifest.ts";
 import type { MappedFileWriter } from "./mapped-file.ts";
@@ -28,7 +28,7 @@ export async function convertWeights(
   for (const [name, shape] of wanted) {
     if (signal?.aborted) throw cancelled("preparing", signal);
     const { info, rows } = locate(checkpoint, family, config, name, shape);
-    const type = blockTypes.get(info.type) as BlockType;
+    const type = checkpoint.typeOf(info.name);
     const bytes = permuteRows(await checkpoint.read(info.name), shape, rows);
     const stored =
       form === "blocks" && shape.length === 2 && type.exact

@@ -1,7 +1,7 @@
 // What a prepared model is on disk: one file of weights in one form, a tokenizer, and this manifest that describes them.
 // It does not know how they came to be (prepare.ts) nor how they are run (resident.ts).
 import type { Config } from "../models/mod.ts";
-import { type BlockFormat, dequantize, type Value, weight } from "../tensor/mod.ts";
+import type { BlockFormat } from "../tensor/mod.ts";
 
 /** "f32": every weight dequantised (lab, training). "blocks": quantised blocks kept bit for bit, for serving. */
 export type Form = "f32" | "blocks";
@@ -47,24 +47,7 @@ export interface Manifest {
 
 export const FILES = { manifest: "manifest.sealed", weights: "weights.bin", tokenizer: "tokenizer.bin" } as const;
 
-/** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
-export function storedWeight(name: string, stored: StoredTensor): Value {
-  if ("values" in stored) return weight(name, "float32", stored.shape);
-  const { bits, block } = stored.format;
-  const lead = stored.shape.slice(0, -1);
-  const blocks = (stored.shape.at(-1) as number) / block;
-  const part = (of: string, dtype: "uint8" | "float32", last: number[]) =>
-    weight(`${name}#${of}`, dtype, [...lead, ...last]);
-  const mins = stored.mins && part("mins", "float32", [blocks]);
-  return dequantize(
-    part("codes", "uint8", [blocks, (block * bits) / 8]),
-    part("scales", "float32", [blocks]),
-    mins,
-    stored.format,
-  );
-}
-
-/** Where each array of the weights file lies, by the names that `storedWeight` gives. */
+/** Where each array of the weights file lies, by name: `NAME`, `NAME#codes`, `NAME#scales`, `NAME#mins`. */
 export function extentsOf(manifest: Manifest): ReadonlyMap<string, Extent> {
   const all = new Map<string, Extent>();
   for (const [name, stored] of Object.entries(manifest.tensors)) {

@@ -7,11 +7,12 @@ import { IroriError } from "../base/mod.ts";
 import { families } from "../models/mod.ts";
 import { type Runtime, writePages } from "../runtime/mod.ts";
 import { fold, type Graph, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
-import { extentsOf, FILES, type Manifest, storedWeight } from "./manifest.ts";
+import { extentsOf, FILES, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import { isPrepacked, PAGES, type Packed, packName, readPacked, removePacked, writeStep } from "./packed.ts";
 import { writeSealed } from "./sealed.ts";
 import { stepGraph } from "./step.ts";
+import { storedWeight } from "./stored-weight.ts";
 
 /** One graph of a prepared model in the runtime's terms. */
 export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof fold> {

@@ -1,0 +1,21 @@
+// A stored tensor as a Value: its float32 array, or its blocks dequantised.
+// It does not know where the arrays lie.
+import { dequantize, type Value, weight } from "../tensor/mod.ts";
+import type { StoredTensor } from "./manifest.ts";
+
+/** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
+export function storedWeight(name: string, stored: StoredTensor): Value {
+  if ("values" in stored) return weight(name, "float32", stored.shape);
+  const { bits, block } = stored.format;
+  const lead = stored.shape.slice(0, -1);
+  const blocks = (stored.shape.at(-1) as number) / block;
+  const part = (of: string, dtype: "uint8" | "float32", last: number[]) =>
+    weight(`${name}#${of}`, dtype, [...lead, ...last]);
+  const mins = stored.mins && part("mins", "float32", [blocks]);
+  return dequantize(
+    part("codes", "uint8", [blocks, (block * bits) / 8]),
+    part("scales", "float32", [blocks]),
+    mins,
+    stored.format,
+  );
+}
