@@ -11,7 +11,7 @@ import { KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Manifest } from "../src/engine/mod.ts";
 import { isPrepacked, readStep } from "../src/engine/packed.ts";
 import { Row } from "../src/engine/row.ts";
-import { Runtime } from "../src/runtime/mod.ts";
+import { type Program, Runtime } from "../src/runtime/mod.ts";
 import { promptIds } from "./work.ts";
 
 /** Runs of each kind; the first ones warm up and are left out. */
@@ -51,34 +51,39 @@ async function prepared(): Promise<{ folder: string; manifest: Manifest }> {
   return { folder: await engine.prepare(stored, "blocks"), manifest: lease.manifest };
 }
 
-/** The trace of RUNS runs of `tokens` tokens each. */
-async function profile(tokens: number): Promise<TraceEvent[]> {
-  const bytes = await readStep(folder, runtime, 1);
-  if (bytes === undefined) throw new IroriError("not-found", { what: `${folder} holds no packed step of one row` });
+/** For each stage of the step, the trace of RUNS runs of `tokens` tokens each. */
+async function profile(tokens: number): Promise<TraceEvent[][]> {
+  const known = await readStep(folder, runtime, 1);
+  if (known === undefined) throw new IroriError("not-found", { what: `${folder} holds no packed step of one row` });
   const into = await mkdtemp(join(tmpdir(), "irori-profile-"));
   try {
-    const program = await runtime.compile(bytes, {
-      weightsFolder: folder,
-      prepack: isPrepacked(manifest),
-      optimization: "off",
-      memoryPattern: false,
-      profileTo: join(into, "step"),
-    });
-    await run(program, tokens);
-    await program[Symbol.asyncDispose]();
-    const [file] = await readdir(into);
-    if (file === undefined) throw new IroriError("library", { what: "the library wrote no profile", wanted: into });
-    return JSON.parse(await readFile(join(into, file), "utf8")) as TraceEvent[];
+    const step: Program[] = [];
+    for (const [i, { bytes }] of known.stages.entries())
+      step.push(
+        await runtime.compile(bytes, {
+          weightsFolder: folder,
+          prepack: isPrepacked(manifest),
+          optimization: "off",
+          memoryPattern: false,
+          profileTo: join(into, `stage${i}`),
+        }),
+      );
+    await run(step, tokens);
+    for (const program of step) await program[Symbol.asyncDispose]();
+    const files = (await readdir(into)).sort();
+    return await Promise.all(
+      files.map(async (file) => JSON.parse(await readFile(join(into, file), "utf8")) as TraceEvent[]),
+    );
   } finally {
     await rm(into, { recursive: true });
   }
 }
 
-async function run(program: Awaited<ReturnType<Runtime["compile"]>>, tokens: number): Promise<void> {
+async function run(step: readonly Program[], tokens: number): Promise<void> {
   const { config } = manifest;
   const ids = promptIds(CHUNK, config.vocabSize);
   using cache = new KvCache(config, PAST + CHUNK);
-  using row = new Row(program, cache, config.vocabSize);
+  using row = new Row(step, cache, config.vocabSize);
   for (let i = 0; i < RUNS; i++) {
     cache.length = tokens === 1 ? PAST : 0;
     await row.step(ids.slice(0, tokens), 0);
@@ -86,11 +91,16 @@ async function run(program: Awaited<ReturnType<Runtime["compile"]>>, tokens: num
 }
 
 /** The fastest run, and the median of all: the time of all kernels of an op type in one run, and how many there are. */
-function print(name: string, events: readonly TraceEvent[]): void {
-  const runs = events.filter((event) => event.name === "SequentialExecutor::Execute").slice(WARM);
-  const parts = runs.map((run) => partsOf(run, events));
-  const fastest = runs.reduce((best, { dur }, i) => (dur < (runs[best] as TraceEvent).dur ? i : best), 0);
-  const whole = (runs[fastest] as TraceEvent).dur;
+function print(name: string, stages: readonly TraceEvent[][]): void {
+  const runsOf = (events: readonly TraceEvent[]) =>
+    events.filter((event) => event.name === "SequentialExecutor::Execute").slice(WARM);
+  const byStage = stages.map((events) => runsOf(events).map((run) => ({ dur: run.dur, parts: partsOf(run, events) })));
+  const runs = (byStage[0] ?? []).map((_, i) => ({
+    dur: byStage.reduce((sum, stage) => sum + (stage[i]?.dur ?? 0), 0),
+  }));
+  const parts = runs.map((_, i) => merged(byStage.map((stage) => stage[i]?.parts ?? new Map())));
+  const fastest = runs.reduce((best, { dur }, i) => (dur < (runs[best]?.dur ?? 0) ? i : best), 0);
+  const whole = runs[fastest]?.dur ?? 0;
   const medianOf = (all: readonly number[]) => all.toSorted((a, b) => a - b)[all.length >> 1] as number;
   const median = (medianOf(runs.map(({ dur }) => dur)) / 1000).toFixed(2);
   console.log(`\n${name}: ${(whole / 1000).toFixed(2)} ms, the fastest of ${runs.length} runs (median ${median} ms)\n`);
@@ -102,6 +112,16 @@ function print(name: string, events: readonly TraceEvent[]): void {
 }
 
 type Parts = Map<string, { nodes: number; us: number }>;
+
+function merged(all: readonly Parts[]): Parts {
+  const sum: Parts = new Map();
+  for (const parts of all)
+    for (const [op, { nodes, us }] of parts) {
+      const before = sum.get(op) ?? { nodes: 0, us: 0 };
+      sum.set(op, { nodes: before.nodes + nodes, us: before.us + us });
+    }
+  return sum;
+}
 
 function partsOf({ ts, dur }: TraceEvent, events: readonly TraceEvent[]): Parts {
   const parts: Parts = new Map([["(between kernels)", { nodes: 0, us: dur }]]);

@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { refine } from "../src/engine/candidates.ts";
 import { KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Form, GREEDY, type Lease } from "../src/engine/mod.ts";
+import type { Step } from "../src/engine/programs.ts";
 import { Resident } from "../src/engine/resident.ts";
-import { Row } from "../src/engine/row.ts";
-import { type Program, Runtime, Tensor } from "../src/runtime/mod.ts";
+import { Row, StepResults } from "../src/engine/row.ts";
+import { StepBinding } from "../src/engine/step-binding.ts";
+import { Runtime, Tensor } from "../src/runtime/mod.ts";
 import { relativeError } from "./evaluate.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
@@ -23,7 +24,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     let engine: Engine;
     let runtime: Runtime;
     let resident: Resident;
-    let program: Program;
+    let step: Step;
     let ids: number[];
     before(async () => {
       ({ home } = await smollm2());
@@ -44,7 +45,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
         now: () => 0,
         onEvent: () => undefined,
       });
-      program = await resident.program();
+      step = await resident.step();
       ids = resident.tokenizer.encode(TEXT).slice(0, 48);
     });
     after(async () => {
@@ -54,7 +55,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     });
 
     /** Logits of every position, the tokens fed in runs of the given sizes, over and over. */
-    async function logits(of: Program, sizes: readonly number[]): Promise<Float32Array> {
+    async function logits(of: Step, sizes: readonly number[]): Promise<Float32Array> {
       const { vocabSize } = resident.manifest.config;
       using cache = new KvCache(resident.manifest.config, CONTEXT);
       using row = new Row(of, cache, vocabSize);
@@ -77,18 +78,18 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     };
 
     test("one token at a time, chunks of any size and all at once give the same logits at every position", async () => {
-      const whole = await logits(program, [ids.length]);
-      for (const sizes of [[1], [16], [5, 1, 17]]) assertEqual(await logits(program, sizes), whole, `runs of ${sizes}`);
+      const whole = await logits(step, [ids.length]);
+      for (const sizes of [[1], [16], [5, 1, 17]]) assertEqual(await logits(step, sizes), whole, `runs of ${sizes}`);
     });
 
     test("rows of one batch equal the same rows one by one, in prefill and decode", async () => {
       const { config } = resident.manifest;
-      const pair = await resident.program(2);
+      const pair = await resident.step(2);
       using caches = new DisposableStack();
       const [a, b] = [caches.use(new KvCache(config, CONTEXT)), caches.use(new KvCache(config, CONTEXT / 2))];
       const alone = [new KvCache(config, CONTEXT), new KvCache(config, CONTEXT / 2)].map((cache) => {
         caches.use(cache);
-        return caches.use(new Row(program, cache, config.vocabSize));
+        return caches.use(new Row(step, cache, config.vocabSize));
       });
       const [first, second] = [ids.slice(0, 13), ids.slice(20, 25)];
       for (const [x, y] of [
@@ -109,11 +110,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     });
 
     /** Logits [2, V] after each row's last token. */
-    async function runPair(
-      pair: Program,
-      caches: readonly KvCache[],
-      rows: readonly number[][],
-    ): Promise<Float32Array> {
+    async function runPair(pair: Step, caches: readonly KvCache[], rows: readonly number[][]): Promise<Float32Array> {
       const inputs: Record<string, Tensor> = {};
       const outputs: Record<string, Tensor> = {};
       let end = 0;
@@ -131,20 +128,14 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
         Object.assign(outputs, ports.outputs);
         cache.length += row.length;
       }
-      inputs.wanted = Tensor.of("int64", [2], BigInt64Array.from(wanted));
-      inputs.inverseTemperature = Tensor.of("float32", [2], Float32Array.of(1, 1));
-      const results = await pair.run(inputs, { outputs });
-      const part = <T extends Float32Array | BigInt64Array>(name: string, r: number): T => {
-        const data = (results[name] as Tensor).data as T;
-        return data.subarray((r * data.length) / 2, ((r + 1) * data.length) / 2) as T;
-      };
-      const refined = rows.map((_, r) => {
-        const [logSumExp, inverseTemperature] = [part<Float32Array>("logSumExp", r)[0] as number, 1];
-        const [all, topIds] = [part<Float32Array>("logits", r), part<BigInt64Array>("topIds", r)];
-        const [topLogits, exactLogits] = [part<Float32Array>("topLogits", r), part<Float32Array>("exactLogits", r)];
-        return refine({ all, topIds, topLogits, exactLogits, logSumExp, inverseTemperature }).all;
-      });
-      return Float32Array.from(refined.flatMap((all) => [...(all as Float32Array)]));
+      const { vocabSize } = resident.manifest.config;
+      using results = new StepResults(2, vocabSize);
+      results.wanted.data.set(wanted);
+      results.inverseTemperature.data.fill(1);
+      const tensors = { ...inputs, ...outputs, ...results.inputs, ...results.outputs };
+      using binding = new StepBinding(pair, tensors, { tokens: end, positions: 2 });
+      await binding.run(undefined);
+      return Float32Array.from(rows.flatMap((_, r) => Array.from(results.candidates(r).all)));
     }
 
     test("a model opened again gives the same logits", async () => {
@@ -155,9 +146,9 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
         now: () => 0,
         onEvent: () => undefined,
       });
-      const other = await logits(await again.program(), [ids.length]);
+      const other = await logits(await again.step(), [ids.length]);
       await again[Symbol.asyncDispose]();
-      assertEqual(other, await logits(program, [ids.length]), "reopened");
+      assertEqual(other, await logits(step, [ids.length]), "reopened");
     });
   });
 

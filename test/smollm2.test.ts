@@ -90,10 +90,10 @@ describe("float32", () => {
       now: () => 0,
       onEvent: () => undefined,
     });
-    const program = await resident.program();
+    const step = await resident.step();
     for (const { ids, last_top8_ids, last_top8_logits } of golden.texts) {
       using cache = new KvCache(resident.manifest.config, ids.length);
-      using row = new Row(program, cache, resident.manifest.config.vocabSize);
+      using row = new Row(step, cache, resident.manifest.config.vocabSize);
       const candidates = await row.step(ids, 0);
       assert.deepEqual(candidates.ids.slice(0, 8), last_top8_ids);
       last_top8_logits.forEach((logit, i) => {

@@ -83,7 +83,7 @@ async function openProgram({ rows = 1 }: Request): Promise<{ ms: number; addedBy
   globalThis.gc?.();
   const before = privateBytes();
   const start = now();
-  await resident.program(rows);
+  await resident.step(rows);
   const ms = now() - start + (rows === 1 ? firstResidentMs : 0);
   globalThis.gc?.();
   return { ms, addedBytes: privateBytes() - before };
@@ -94,15 +94,15 @@ async function blocked({ rows = 1 }: Request): Promise<number> {
   const { config } = resident.manifest;
   const ids = promptIds(PREFILL_TOKENS, config.vocabSize);
   const request = { ids, maxTokens: 96, seed: 1, sampling: GREEDY, ignoreEos: true, stop: [] };
-  const inTurn = <T>(step: () => Promise<T>) => resident.inTurn(step);
+  const inTurn = <T>(run: () => Promise<T>) => resident.inTurn(run);
   const { model, tokenizer } = resident;
-  const program = await resident.program();
+  const step = await resident.step();
   const histogram = monitorEventLoopDelay({ resolution: 1 });
   let opening: Promise<unknown> = Promise.resolve();
   let made = 0;
   histogram.enable();
-  for await (const event of generate({ model, config, tokenizer, program, openMs: 0, inTurn, now }, request)) {
-    if (event.type === "token" && ++made === 16 && rows > 1) opening = resident.program(rows);
+  for await (const event of generate({ model, config, tokenizer, step, openMs: 0, inTurn, now }, request)) {
+    if (event.type === "token" && ++made === 16 && rows > 1) opening = resident.step(rows);
   }
   await opening;
   await pause(2);

@@ -14,7 +14,8 @@ import {
 } from "./generation.ts";
 import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
-import { type EngineEvent, Resident } from "./resident.ts";
+import type { EngineEvent } from "./programs.ts";
+import { Resident } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
 import { type Score, score } from "./score.ts";
 
@@ -167,7 +168,7 @@ export class Lease implements AsyncDisposable {
     if (!this.#isHeld)
       throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
     const resident = this.#resident;
-    const program = await resident.program();
+    const step = await resident.step();
     this.#openMs ??= this.#engine.now() - this.#start;
     const openMs = this.#openMs;
     // later answers over this lease opened nothing
@@ -176,7 +177,7 @@ export class Lease implements AsyncDisposable {
       model: this.model,
       config: this.manifest.config,
       tokenizer: resident.tokenizer,
-      program,
+      step,
       openMs,
       inTurn: (step) => resident.inTurn(step),
       now: this.#engine.now,
@@ -222,7 +223,7 @@ export class Engine implements AsyncDisposable {
     const warm = options.warm ?? true;
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
     const resident = await this.#resident(model, options.form ?? "blocks", options);
-    if (warm) resident.program().catch(() => undefined);
+    if (warm) resident.step().catch(() => undefined);
     return new Lease(resident, this.#options, start);
   }
 
@@ -243,7 +244,8 @@ export class Engine implements AsyncDisposable {
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
-      return Resident.open({ model: stored.name, folder, runtime, now, onEvent: (event) => onEvent?.(event) });
+      const onAny = (event: EngineEvent) => onEvent?.(event);
+      return Resident.open({ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true });
     };
     await this.prepare(stored, form, options);
     const start = now();

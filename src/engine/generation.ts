@@ -2,9 +2,9 @@
 // It does not know who asks, where the model came from or what else runs.
 import { cancelled, IroriError, seededRandom } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
-import type { Program } from "../runtime/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
 import { KvCache } from "./kv-cache.ts";
+import type { Step } from "./programs.ts";
 import { Row } from "./row.ts";
 import { type Candidates, checkSampling, type Sampling, sample } from "./sampling.ts";
 import { StopText } from "./stop-text.ts";
@@ -55,7 +55,7 @@ export interface GenerationSetting {
   readonly model: string;
   readonly config: Config;
   readonly tokenizer: Tokenizer;
-  readonly program: Program;
+  readonly step: Step;
   readonly openMs: number;
   /** Runs one step when it is this generation's turn. */
   readonly inTurn: <T>(step: () => Promise<T>) => Promise<T>;
@@ -91,7 +91,7 @@ export async function* generate(
   const start = now();
   const context = contextOf(setting, request.ids.length, request.maxTokens);
   using cache = new KvCache(config, context);
-  using row = new Row(setting.program, cache, config.vocabSize);
+  using row = new Row(setting.step, cache, config.vocabSize);
   const random = seededRandom(request.seed);
   const ids: number[] = [];
   const stream = tokenizer.stream();

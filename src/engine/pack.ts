@@ -6,16 +6,27 @@ import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { families } from "../models/mod.ts";
 import { type Runtime, writePages } from "../runtime/mod.ts";
-import { fold, type Graph, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
+import { fold, type Graph, graphHash, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
 import { extentsOf, FILES, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
-import { isPrepacked, PAGES, type Packed, packName, readPacked, removePacked, writeStep } from "./packed.ts";
+import {
+  isPrepacked,
+  PAGES,
+  type Packed,
+  packName,
+  readPacked,
+  removePacked,
+  type StepFile,
+  writeStep,
+} from "./packed.ts";
 import { writeSealed } from "./sealed.ts";
-import { stepGraph } from "./step.ts";
+import { stepGraph, stepStages } from "./step.ts";
 import { storedWeight } from "./stored-weight.ts";
 
-/** One graph of a prepared model in the runtime's terms. */
-export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof fold> {
+type Tracer<T> = (...args: Parameters<typeof stepGraph>) => T;
+
+/** A prepared model traced by `tracer`, over the arrays of its weights file. */
+function traced<T>(manifest: Manifest, rows: number, tracer: Tracer<T>): T {
   const family = families.find((each) => each.name === manifest.family);
   if (family === undefined)
     throw new IroriError("unsupported", {
@@ -34,25 +45,26 @@ export function tracedStep(manifest: Manifest, rows: number): ReturnType<typeof 
     leaves.set(name, value);
     return value;
   };
-  return fold(stepGraph(family, manifest.config, weights, rows));
+  return tracer(family, manifest.config, weights, rows);
 }
 
-/** ONNX bytes of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
-export async function makeStep(
-  folder: string,
-  manifest: Manifest,
-  runtime: Runtime,
-  rows: number,
-): Promise<Uint8Array> {
+/** The stages of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
+export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<StepFile> {
   const found = await readPacked(folder, runtime).catch(async (error: unknown) => {
     if (!(error instanceof IroriError && error.code === "bad-file")) throw error;
     await removePacked(folder, runtime);
     return undefined;
   });
   const packed = found ?? (await packModel(folder, manifest, runtime));
-  const bytes = onnxBytes(tracedStep(manifest, rows).graph, { locate: (name) => packed.locations[name] });
-  await writeStep(packed, rows, bytes);
-  return bytes;
+  const stages = traced(manifest, rows, stepStages).map((stage) => fold(stage).graph);
+  return writeStep(
+    packed,
+    rows,
+    stages.map((stage) => ({
+      hash: graphHash(stage),
+      bytes: onnxBytes(stage, { locate: (name) => packed.locations[name] }),
+    })),
+  );
 }
 
 async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
@@ -91,7 +103,7 @@ async function pack(
     const extent = extents.get(weight);
     return extent && { location: FILES.weights, offset: String(extent.offset), length: String(extent.length) };
   };
-  const { graph, derived } = tracedStep(manifest, 1);
+  const { graph, derived } = fold(traced(manifest, 1, stepGraph));
   const stagingName = staging.slice(folder.length + 1);
   const derivedAt = await writeDerived(derived, folder, staging, stagingName, raw, runtime);
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);

@@ -8,7 +8,7 @@ import type { Manifest } from "./manifest.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-const PACK_VERSION = 3;
+const PACK_VERSION = 4;
 
 /** Where every weight's pages are: the sealed file that makes a packed folder whole. */
 export const PAGES = "pages.json";
@@ -35,15 +35,35 @@ export async function readPacked(folder: string, runtime: Runtime): Promise<Pack
   return { folder: own, locations: JSON.parse(new TextDecoder().decode(bytes)) as Packed["locations"] };
 }
 
-const stepPath = (packed: Packed, rows: number): string => join(packed.folder, `step-${rows}.onnx`);
+/** One stage of a step: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
+export interface Stage {
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+}
+export interface StepFile {
+  readonly stages: readonly Stage[];
+}
 
-/** ONNX bytes of the step of `rows` rows, where they were written before. Throws "bad-file" where they were damaged. */
-export const readStep = (folder: string, runtime: Runtime, rows: number): Promise<Uint8Array | undefined> =>
-  readSealed(stepPath({ folder: join(folder, packName(runtime)), locations: {} }, rows));
+const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.json`);
+const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.onnx`);
 
-/** Keeps the bytes of a step beside the pages they name. */
-export const writeStep = (packed: Packed, rows: number, bytes: Uint8Array): Promise<void> =>
-  writeSealed(stepPath(packed, rows), bytes);
+/** The stages of the step of `rows` rows, where they were written before. Throws "bad-file" where they were damaged. */
+export async function readStep(folder: string, runtime: Runtime, rows: number): Promise<StepFile | undefined> {
+  const own = join(folder, packName(runtime));
+  const list = await readSealed(stepPath(own, rows));
+  if (list === undefined) return undefined;
+  const hashes = JSON.parse(new TextDecoder().decode(list)) as string[];
+  const bytes = await Promise.all(hashes.map((hash) => readSealed(stagePath(own, hash))));
+  if (bytes.includes(undefined)) return undefined;
+  return { stages: hashes.map((hash, i) => ({ hash, bytes: bytes[i] as Uint8Array })) };
+}
+
+/** Keeps the stages of a step beside the pages they name. */
+export async function writeStep({ folder }: Packed, rows: number, stages: readonly Stage[]): Promise<StepFile> {
+  for (const { hash, bytes } of stages) await writeSealed(stagePath(folder, hash), bytes);
+  await writeSealed(stepPath(folder, rows), new TextEncoder().encode(JSON.stringify(stages.map(({ hash }) => hash))));
+  return { stages };
+}
 
 /** Forgets the packed form, so that it is made anew. */
 export const removePacked = (folder: string, runtime: Runtime): Promise<void> =>

@@ -1,10 +1,12 @@
-// One row over a step Program: its tokens go in, the candidates of the last position come out; its KvCache grows in place.
+// One row over a step: its tokens go in, the candidates of the last position come out; its KvCache grows in place.
 // It does not know text, sampling or other rows.
 import { IroriError } from "../base/mod.ts";
-import { type Binding, type Program, Tensor } from "../runtime/mod.ts";
+import { Tensor } from "../runtime/mod.ts";
 import { candidatesOf, refine } from "./candidates.ts";
 import type { KvCache } from "./kv-cache.ts";
+import type { Step } from "./programs.ts";
 import type { Candidates } from "./sampling.ts";
+import { StepBinding } from "./step-binding.ts";
 
 export interface PositionScores {
   /** log Σ exp(logits) of each position. */
@@ -16,7 +18,7 @@ export interface PositionScores {
 }
 
 /** Buffers of a step that looks at `positions` positions. */
-class Results implements Disposable {
+export class StepResults implements Disposable {
   readonly wanted: Tensor<"int64">;
   readonly inverseTemperature: Tensor<"float32">;
   readonly logits: Tensor<"float32">;
@@ -67,17 +69,17 @@ class Results implements Disposable {
 }
 
 export class Row implements Disposable {
-  readonly #program: Program;
+  readonly #step: Step;
   readonly #cache: KvCache;
   readonly #vocabSize: number;
   readonly #past = Tensor.of("int32", [1]);
   readonly #owned = new DisposableStack();
   #ids: Tensor<"int64"> | undefined;
-  #results: Results | undefined;
-  #binding: Binding | undefined;
+  #results: StepResults | undefined;
+  #binding: StepBinding | undefined;
 
-  constructor(program: Program, cache: KvCache, vocabSize: number) {
-    this.#program = program;
+  constructor(step: Step, cache: KvCache, vocabSize: number) {
+    this.#step = step;
     this.#cache = cache;
     this.#vocabSize = vocabSize;
   }
@@ -108,13 +110,13 @@ export class Row implements Disposable {
     };
   }
 
-  #resultsFor(positions: number): Results {
+  #resultsFor(positions: number): StepResults {
     if (this.#results?.positions !== positions)
-      this.#results = this.#owned.use(new Results(positions, this.#vocabSize));
+      this.#results = this.#owned.use(new StepResults(positions, this.#vocabSize));
     return this.#results;
   }
 
-  async #run(ids: readonly number[], results: Results, signal: AbortSignal | undefined): Promise<void> {
+  async #run(ids: readonly number[], results: StepResults, signal: AbortSignal | undefined): Promise<void> {
     const { length, context } = this.#cache;
     if (length + ids.length > context)
       throw new IroriError("no-room", {
@@ -127,14 +129,13 @@ export class Row implements Disposable {
       (this.#ids as Tensor<"int64">).data[i] = BigInt(id);
     });
     this.#past.data[0] = length;
-    const inputs = { "ids.0": this.#ids, "past.0": this.#past, ...results.inputs };
+    const changed = { "ids.0": this.#ids, "past.0": this.#past, ...results.inputs, ...results.outputs };
+    const sizes = { tokens: ids.length, positions: results.positions };
     if (this.#binding === undefined) {
-      const cache = this.#cache.ports(0);
-      this.#binding = this.#owned.use(
-        this.#program.bind({ ...inputs, ...cache.inputs }, { ...results.outputs, ...cache.outputs }),
-      );
-    } else this.#binding.set(inputs, results.outputs);
-    await this.#binding.run(signal === undefined ? {} : { signal });
+      const { inputs, outputs } = this.#cache.ports(0);
+      this.#binding = this.#owned.use(new StepBinding(this.#step, { ...changed, ...inputs, ...outputs }, sizes));
+    } else this.#binding.set(changed, sizes);
+    await this.#binding.run(signal);
     this.#cache.length += ids.length;
   }
 

@@ -28,7 +28,7 @@ export async function score(
     throw new IroriError("bad-input", { what: "a text to score", got: `${ids.length} tokens`, wanted: "2 or more" });
   const context = contextOf(setting, ids.length - 1, 1);
   using cache = new KvCache(setting.config, context);
-  using row = new Row(setting.program, cache, setting.config.vocabSize);
+  using row = new Row(setting.step, cache, setting.config.vocabSize);
   const nll: number[] = [];
   const argmax: number[] = [];
   for (let at = 0; at < ids.length - 1; at += SCORE_CHUNK) {

@@ -1,8 +1,9 @@
-// The Program that generates: new tokens of each row over its KvCache, and the best candidates of the positions asked for.
+// The step that generates: new tokens of each row over its KvCache, and the best candidates of the positions asked for.
 // It does not know prompts, sampling or where weights lie.
 
 import { type CachedRows, type Config, cachedRows, type Family, type Weights } from "../models/mod.ts";
 import {
+  cutAtTaps,
   fuse,
   type Graph,
   gather,
@@ -12,6 +13,7 @@ import {
   mul,
   reshape,
   slice,
+  tap,
   topK,
   type Value,
   verify,
@@ -24,18 +26,37 @@ import { candidatesOf } from "./candidates.ts";
  * `topLogits` and `topIds` [W, 65] descending (the 65th bounds all others), and `exactLogits` [W, 64]: the candidates' logits
  * without the rounding of a quantised head, which costs 64 rows of its table.
  */
-export function stepGraph(family: Family, config: Config, weights: Weights, rows: number): Graph {
+function wholeStep(family: Family, config: Config, weights: Weights, rows: number): Graph {
   const tokens: CachedRows = cachedRows(config, rows);
-  const hidden = gather(family.trace(config, weights, tokens), input("wanted", "int64", ["W"]));
+  const hidden = tap(gather(family.trace(config, weights, tokens), input("wanted", "int64", ["W"])), HIDDEN);
   const logits = family.head(config, weights, hidden);
   const count = candidatesOf(config);
   const [topLogits, topIds] = topK(logits, Math.min(count + 1, config.vocabSize));
   const exactLogits = candidateLogits(family, config, weights, hidden, slice(topIds, 1, 0, count));
   const sharpness = reshape(input("inverseTemperature", "float32", ["W"]), ["W", 1]);
   const spread = logSumExp(mul(logits, sharpness));
-  const step = graph({ ...tokens.caches, logits, topLogits, topIds, exactLogits, logSumExp: spread });
+  const step = graph({ ...tokens.caches, logits, topLogits, topIds, exactLogits, logSumExp: spread }, tokens.rows);
   verify(step);
-  return fuse(step);
+  return step;
+}
+
+/** Hidden states [W, D] of the wanted positions: where the head begins. */
+const HIDDEN = "step.hidden";
+
+/** The step in one piece. */
+export const stepGraph = (family: Family, config: Config, weights: Weights, rows: number): Graph =>
+  fuse(wholeStep(family, config, weights, rows));
+
+/**
+ * The step in three: half of the layers, the other half, the head. They open side by side, and the head is the same for any
+ * number of rows. A stage's outputs that a later one takes go by the names of their HookPoints.
+ */
+export function stepStages(family: Family, config: Config, weights: Weights, rows: number): readonly Graph[] {
+  const cuts = [`blocks.${config.layers >> 1}.hook_resid_pre`, HIDDEN];
+  const [first, second, head] = cutAtTaps(wholeStep(family, config, weights, rows), cuts).map((stage) =>
+    fuse(stage),
+  ) as [Graph, Graph, Graph];
+  return [first, second, graph(head.outputs)];
 }
 
 /** The head over the rows of its table that `ids` [W, n] name: [W, n]. */

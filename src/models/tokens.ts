@@ -36,6 +36,8 @@ const rotated = (x: Value, tables: RotaryTables | undefined, positions: Value, h
   tables === undefined ? x : tap(rotary(x, tables.cos, tables.sin, positions), hook);
 
 export interface CachedRows extends Tokens {
+  /** Token ids of each row: declared inputs of any Graph over the rows, whose lengths they give. */
+  readonly rows: readonly Value[];
   /** Updated caches by output name, to be written over the inputs of the same name without the final "'". */
   readonly caches: Readonly<Record<string, Value>>;
 }
@@ -95,5 +97,5 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     });
     return concat(zs, 0);
   };
-  return { ids, lead: ids.shape, attend, caches };
+  return { ids, lead: ids.shape, attend, caches, rows: all.map((row) => row.ids) };
 }

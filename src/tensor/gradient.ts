@@ -24,7 +24,7 @@ export function withGradients(g: Graph, loss: string, wrt: Readonly<Record<strin
     if (ct === undefined) throw new Error(`"${loss}" does not depend on "${name}": its gradient is zero everywhere`);
     return [`grad.${name}`, ct] as const;
   });
-  return graph({ ...open.outputs, ...Object.fromEntries(gradients) });
+  return graph({ ...open.outputs, ...Object.fromEntries(gradients) }, open.inputs);
 }
 
 function backward(root: Value, targets: readonly Value[]): readonly (Value | undefined)[] {

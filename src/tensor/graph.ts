@@ -15,9 +15,14 @@ import {
 
 export interface Graph {
   readonly outputs: Readonly<Record<string, Value>>;
+  /** Inputs that exist whether or not a node reads them: their shapes give symbols their values. */
+  readonly inputs: readonly Value[];
 }
 
-export const graph = (outputs: Readonly<Record<string, Value>>): Graph => ({ outputs });
+export const graph = (outputs: Readonly<Record<string, Value>>, inputs: readonly Value[] = []): Graph => ({
+  outputs,
+  inputs,
+});
 
 /** All nodes that the outputs need, inputs before users; deterministic in the structure alone. */
 export function nodesOf(outputs: readonly Value[]): Node[] {
@@ -57,7 +62,13 @@ const leaves = (g: Graph, op: object): Port[] => {
   for (const node of nodesOfGraph(g)) if (node.op === op) found.set(node.attrs.name as string, node);
   return [...found].map(([name, node]) => ({ name, node })).sort((a, b) => (a.name < b.name ? -1 : 1));
 };
-export const inputsOf = (g: Graph): Port[] => leaves(g, inputOp);
+export function inputsOf(g: Graph): Port[] {
+  const all = new Map(
+    g.inputs.map(({ node }) => [node.attrs.name as string, { name: node.attrs.name as string, node }]),
+  );
+  for (const port of leaves(g, inputOp)) all.set(port.name, port);
+  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
 export const weightsOf = (g: Graph): Port[] => leaves(g, weightOp);
 
 // ---- rewriting
@@ -90,7 +101,8 @@ export function rewrite(g: Graph, rule: Rule): Graph {
     const replaced = rule({ node, inputs, users: (of) => users.get(of) ?? [] });
     results.set(node, replaced ?? rebuilt(node, inputs));
   }
-  return graph(Object.fromEntries(Object.entries(g.outputs).map(([name, value]) => [name, mapped(value)])));
+  const outputs = Object.entries(g.outputs).map(([name, value]) => [name, mapped(value)] as const);
+  return graph(Object.fromEntries(outputs), g.inputs);
 }
 
 function rebuilt(node: Node, inputs: readonly Value[]): readonly Value[] {
@@ -149,9 +161,10 @@ export const valueHash = (value: Value): string => `${nodeHash(value.node)}.${va
 export const graphHash = (g: Graph): string =>
   sha256Hex(
     new TextEncoder().encode(
-      sortedOutputs(g)
-        .map(([name, value]) => `${name}=${valueHash(value)}`)
-        .join("\n"),
+      [
+        ...sortedOutputs(g).map(([name, value]) => `${name}=${valueHash(value)}`),
+        ...g.inputs.map(valueHash).sort(),
+      ].join("\n"),
     ),
   );
 

@@ -64,7 +64,7 @@ export {
   where,
 } from "./ops.ts";
 export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
-export { hookPoints, withTaps } from "./taps.ts";
+export { cutAtTaps, hookPoints, withTaps } from "./taps.ts";
 export {
   constant,
   type DType,

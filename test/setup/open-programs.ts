@@ -29,7 +29,7 @@ const resident = await Resident.open({
 const added: { rows: number; mb: number; ms: number }[] = [];
 for (const rows of [1, 2, 3]) {
   const [before, start] = [rssAnonMb(), now()];
-  await resident.program(rows);
+  await resident.step(rows);
   added.push({ rows, ms: now() - start, mb: rssAnonMb() - before });
 }
 await resident[Symbol.asyncDispose]();

@@ -1,0 +1,115 @@
+// The Programs of a prepared model: opened when first asked for, once for any number of callers, equal ones once.
+// It does not know tokenizers or requests.
+import { IroriError } from "../base/mod.ts";
+import type { Program, Runtime } from "../runtime/mod.ts";
+import type { Manifest } from "./manifest.ts";
+import { isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
+
+/** Something that took time, and why. */
+export interface EngineEvent {
+  readonly type: "prepare" | "pack" | "open" | "compile";
+  readonly model: string;
+  readonly cause: string;
+  readonly ms: number;
+}
+
+export interface ProgramsOptions {
+  readonly model: string;
+  /** Folder of the prepared model. */
+  readonly folder: string;
+  /** The process's runtime, opened when first asked for. */
+  readonly runtime: () => Promise<Runtime>;
+  readonly now: () => number;
+  readonly onEvent: (event: EngineEvent) => void;
+}
+
+/** The stages of a step, to be run one after another. */
+export type Step = readonly Program[];
+
+const rowsText = (rows: number): string => `${rows} row${rows === 1 ? "" : "s"}`;
+
+/** Damaged packed files (their own check, or the library's of what they point to) are made anew; other errors are thrown. */
+function damaged(error: unknown): undefined {
+  if (error instanceof IroriError && (error.code === "bad-file" || error.code === "library")) return undefined;
+  throw error;
+}
+
+export class Programs implements AsyncDisposable {
+  readonly #options: ProgramsOptions;
+  readonly #manifest: Manifest;
+  readonly #steps = new Map<number, Promise<Step>>();
+  readonly #stages = new Map<string, Promise<Program>>();
+
+  constructor(options: ProgramsOptions, manifest: Manifest) {
+    this.#options = options;
+    this.#manifest = manifest;
+  }
+
+  /** The step of `rows` rows. */
+  step(rows: number): Promise<Step> {
+    return once(this.#steps, rows, () => this.#open(rows));
+  }
+
+  async #open(rows: number): Promise<Step> {
+    const { folder } = this.#options;
+    const runtime = await this.#options.runtime();
+    const known = await readStep(folder, runtime, rows).catch(damaged);
+    if (known !== undefined) {
+      const step = await this.#compile(runtime, rows, known).catch(damaged);
+      if (step !== undefined) return step;
+      await removePacked(folder, runtime);
+    }
+    return this.#compile(runtime, rows, await this.#make(runtime, rows));
+  }
+
+  /** The stages of a step, traced now; packs the model first where this runtime and CPU have not seen it. */
+  async #make(runtime: Runtime, rows: number): Promise<StepFile> {
+    const { folder, model, now, onEvent } = this.#options;
+    const start = now();
+    const { makeStep } = await import("./pack.ts");
+    const step = await makeStep(folder, this.#manifest, runtime, rows);
+    const cause = `first step of ${rowsText(rows)} on ${runtime.instructionSet}`;
+    onEvent({ type: "pack", model, cause, ms: now() - start });
+    return step;
+  }
+
+  /** Opens what is not open yet of the stages, side by side. */
+  async #compile(runtime: Runtime, rows: number, { stages }: StepFile): Promise<Step> {
+    const { model, now, onEvent } = this.#options;
+    const start = now();
+    const opening = stages.map((stage) => once(this.#stages, stage.hash, () => this.#compileStage(runtime, stage)));
+    await Promise.allSettled(opening);
+    const step = await Promise.all(opening);
+    onEvent({ type: "compile", model, cause: `first step of ${rowsText(rows)}`, ms: now() - start });
+    return step;
+  }
+
+  #compileStage(runtime: Runtime, { hash, bytes }: Stage): Promise<Program> {
+    return runtime.compile(bytes, {
+      weightsFolder: this.#options.folder,
+      prepack: isPrepacked(this.#manifest),
+      optimization: "off",
+      memoryPattern: false,
+      name: `${this.#options.model} stage ${hash.slice(0, 8)}`,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#steps.values());
+    const programs = await Promise.allSettled(this.#stages.values());
+    for (const program of programs) if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
+    this.#steps.clear();
+    this.#stages.clear();
+  }
+}
+
+/** Single flight by key; a failure is its askers' and forgotten, so that the next one tries again. */
+function once<K, T>(flights: Map<K, Promise<T>>, key: K, open: () => Promise<T>): Promise<T> {
+  let flight = flights.get(key);
+  if (flight === undefined) {
+    flight = open();
+    flights.set(key, flight);
+    flight.catch(() => flights.delete(key));
+  }
+  return flight;
+}
