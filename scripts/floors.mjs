@@ -101,7 +101,7 @@ const overrides = [
   ),
   onlyImports(
     ["examples/**"],
-    ["!node:*", "!node:*/*", "!../src/*/mod.ts", "!../src/mod.ts"],
+    ["!node:*", "!node:*/*", "!irori", "!irori/*"],
     "An example imports what the package exports.",
   ),
 ];

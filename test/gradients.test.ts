@@ -56,32 +56,23 @@ const codes = t.constant(
   [2, 1, 16],
 );
 
+type Unary = (a: Value) => Value;
+type Binary = (a: Value, b: Value) => Value;
+const unary = (ops: Readonly<Record<string, Unary>>, low = -1, high = 1): Case[] =>
+  Object.entries(ops).map(([name, op]) => ({ name, shapes: [S], low, high, build: (a) => op(a as Value) }));
+const binary = (ops: Readonly<Record<string, Binary>>, shapes: Case["shapes"]): Case[] =>
+  Object.entries(ops).map(([name, op]) => ({ name, shapes, build: (a, b) => op(a as Value, b as Value) }));
+const { neg, exp, tanh, sigmoid, erf, sin, cos, silu, softmax, logSumExp, log, sqrt, reciprocal, add, sub, mul, max } =
+  t;
+
 const cases: readonly Case[] = [
-  ...(["neg", "exp", "tanh", "sigmoid", "erf", "sin", "cos", "silu", "softmax", "logSumExp"] as const).map((name) => ({
-    name,
-    shapes: [S],
-    build: (a: Value) => t[name](a),
-  })),
-  ...(["log", "sqrt", "reciprocal"] as const).map((name) => ({
-    name,
-    shapes: [S],
-    low: 0.5,
-    high: 2,
-    build: (a: Value) => t[name](a),
-  })),
-  ...(["add", "sub", "mul", "max"] as const).map((name) => ({
-    name,
-    shapes: [S, S],
-    build: (a: Value, b: Value) => t[name](a, b),
-  })),
-  ...(["add", "sub", "mul"] as const).map((name) => ({
-    name: `${name} with broadcasting`,
-    shapes: [
-      [2, 1, 3],
-      [4, 1],
-    ],
-    build: (a: Value, b: Value) => t[name](a, b),
-  })),
+  ...unary({ neg, exp, tanh, sigmoid, erf, sin, cos, silu, softmax, logSumExp }),
+  ...unary({ log, sqrt, reciprocal }, 0.5, 2),
+  ...binary({ add, sub, mul, max }, [S, S]),
+  ...binary({ "add, broadcast": add, "sub, broadcast": sub, "mul, broadcast": mul }, [
+    [2, 1, 3],
+    [4, 1],
+  ]),
   { name: "div", shapes: [S, [3]], low: 0.5, high: 2, build: (a, b) => t.div(a as Value, b as Value) },
   {
     name: "where",

@@ -13,7 +13,7 @@ import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** The model that a checkpoint holds. */
-export async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
+async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
   if (checkpoint.format === "gguf") {
     const family = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
     const has = (name: string) => checkpoint.tensors.has(name);

@@ -22,7 +22,7 @@ async function read(path: string): Promise<Uint8Array> {
 }
 
 /** The manifest of a prepared folder. Throws "bad-file" where it is damaged, "not-found" where it is missing. */
-export async function readManifest(folder: string): Promise<Manifest> {
+async function readManifest(folder: string): Promise<Manifest> {
   const bytes = await readSealed(join(folder, FILES.manifest));
   if (bytes === undefined)
     throw new IroriError("bad-file", {

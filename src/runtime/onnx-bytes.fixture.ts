@@ -20,7 +20,7 @@ const message = (field: number, fields: readonly Field[]): Field => bytes(field,
 const float = (field: number, value: number): Field =>
   Buffer.concat([Uint8Array.from(varint((field << 3) | 5)), new Uint8Array(Float32Array.of(value).buffer)]);
 
-export const types = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
+const types = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 } as const;
 type TypeName = keyof typeof types;
 export type Attribute = string | number | { readonly float: number } | readonly number[];
 export type Entry = { readonly key: string; readonly value: string };

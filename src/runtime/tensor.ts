@@ -57,7 +57,7 @@ export function dtypeOf(code: number): DType | undefined {
   return byCode.get(code);
 }
 
-export function elementCount(shape: readonly number[]): number {
+function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
@@ -278,7 +278,7 @@ export function readType(
   }
 }
 
-export function describe(tensor: { readonly dtype: DType; readonly shape: readonly (number | string)[] }): string {
+function describe(tensor: { readonly dtype: DType; readonly shape: readonly (number | string)[] }): string {
   return `the tensor ${tensor.dtype} [${tensor.shape.join(", ")}]`;
 }
 

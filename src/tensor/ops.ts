@@ -394,7 +394,7 @@ const dimsOp: Op = {
   emit: (e, _, node) => [e.shape(dimsAttr(node.attrs, "dims"))],
 };
 /** Run-time values of dimensions, int64[n]; the symbols must appear in an input of the Graph. */
-export const dimsOf = (dims: readonly Dim[]): Value => apply(dimsOp, [], { dims });
+const dimsOf = (dims: readonly Dim[]): Value => apply(dimsOp, [], { dims });
 
 const arangeOp: Op = {
   name: "arange",

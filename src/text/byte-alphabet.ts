@@ -11,7 +11,7 @@ function alphabet(): number[] {
 }
 
 /** byte → code unit of its character. */
-export const byteToCode: readonly number[] = alphabet();
+const byteToCode: readonly number[] = alphabet();
 
 const codeToByte = new Int16Array(0x144).fill(-1);
 for (const [byte, code] of byteToCode.entries()) codeToByte[code] = byte;

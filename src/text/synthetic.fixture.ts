@@ -26,7 +26,7 @@ interface SyntheticJson {
   readonly [part: string]: unknown;
 }
 
-export const goldenFile = (path: string): unknown =>
+const goldenFile = (path: string): unknown =>
   JSON.parse(readFileSync(join(import.meta.dirname, "../../test/goldens", path), "utf8"));
 
 export const syntheticJson = goldenFile("tokenizer/synthetic.json") as SyntheticJson;
