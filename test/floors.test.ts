@@ -150,7 +150,7 @@ const right: Readonly<Record<string, string>> = {
   "src/cli/main.ts":
     'import "citty";\nimport "@clack/prompts";\nimport "../engine/mod.ts";\n\nconsole.log(process.env);\n',
   "src/cli/sub/b.ts": 'import "../../engine/mod.ts";\nimport "../main.ts";\nimport "citty";\n',
-  "examples/02-b.ts": 'import "../src/engine/mod.ts";\n',
+  "examples/02-b.ts": 'import "irori";\nimport "irori/tensor";\n',
 };
 
 interface Diagnostic {
