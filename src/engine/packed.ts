@@ -8,7 +8,7 @@ import type { Manifest } from "./manifest.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-const PACK_VERSION = 4;
+const PACK_VERSION = 5;
 
 /** Where every weight's pages are: the sealed file that makes a packed folder whole. */
 export const PAGES = "pages.json";

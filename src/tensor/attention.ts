@@ -3,7 +3,7 @@
 import { addDims, type Dim, divideDims } from "./dim.ts";
 import { isPositionsFrom, isRotary, positionsFrom, rotary, softmax, tap } from "./functions.ts";
 import { valueHash } from "./graph.ts";
-import { arange, concat, lessEqual, reshape, split, splitOrigin, transpose, where } from "./ops.ts";
+import { arange, concat, lessEqual, reshape, rowShare, split, splitOrigin, transpose, where } from "./ops.ts";
 import { matmul, scatterRows } from "./products.ts";
 import { apply, applyAll, defineFunction, type Op, scalar, type Value } from "./value.ts";
 
@@ -119,6 +119,16 @@ interface GroupQueryAttrs {
   readonly hook: string;
 }
 
+/** One row's share of q, k and v that come from one packed product: the share of the product itself. */
+function packedRow(parts: readonly Value[]): Value | undefined {
+  const share = rowShare(parts);
+  if (share === undefined) return undefined;
+  const packed = splitOrigin(
+    share.origins.map((x) => reshape(x, [x.shape[0] as Dim, (x.shape[1] as number) * (x.shape[2] as number)])),
+  );
+  return packed && split(packed, 0, share.sizes)[share.index];
+}
+
 /** The kernel's form of a cached attention whose q and k were just rotated by their own positions, or undefined. */
 export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions): readonly Value[] | undefined {
   const [q, k, v, kCache, vCache, past] = inputs as [Value, Value, Value, Value, Value, Value];
@@ -134,7 +144,7 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8
   if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
   const flat = [q0, k0, v].map((x, i) => reshape(x, [t, (i === 0 ? heads : kvHeads) * headSize]));
-  const qkv = splitOrigin(flat) ?? concat(flat, -1);
+  const qkv = packedRow([q0, k0, v]) ?? splitOrigin(flat) ?? concat(flat, -1);
   const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable], {
     heads,
     kvHeads,

@@ -417,3 +417,19 @@ export function splitOrigin(parts: readonly Value[]): Value | undefined {
   if (node.attrs.axis !== origin.rank - 1) return undefined;
   return parts.every((part, i) => part.node === node && part.index === i) ? origin : undefined;
 }
+
+/**
+ * Where `parts` [T, n, K] are the same row's share of tensors that were split alike along their first axis: those tensors, and
+ * the sizes and index of the share.
+ */
+export function rowShare(parts: readonly Value[]) {
+  const nodes = parts.map((part) => part.node);
+  const first = nodes[0];
+  const index = parts[0]?.index as number;
+  const alike = (node: Node): boolean =>
+    node.op === splitOp &&
+    node.attrs.axis === 0 &&
+    sameShape(dimsAttr(node.attrs, "sizes"), dimsAttr((first as Node).attrs, "sizes"));
+  if (first === undefined || !nodes.every(alike) || parts.some((part) => part.index !== index)) return undefined;
+  return { origins: nodes.map((node) => node.inputs[0] as Value), sizes: dimsAttr(first.attrs, "sizes"), index };
+}
