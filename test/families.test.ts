@@ -103,6 +103,8 @@ test("a setting that is not supported is an error that names it", async () => {
     ],
     [{ rope_parameters: { rope_type: "llama3", rope_theta: 1e4 } }, /"llama3" lacks factor/],
     [{ hidden_size: -1 }, /hidden_size is not supported: got -1/],
+    [{ num_key_value_heads: 3 }, /got 4 query heads for 3 key-value heads, wanted a multiple of them/],
+    [{ head_dim: 7 }, /got head size 7, wanted an even whole number/],
   ];
   for (const [change, message] of refused) assert.throws(() => family.parseConfig({ ...json, ...change }), message);
 });

@@ -62,7 +62,7 @@ for (const [i, { chain, logits, previous, probs }] of cases.entries()) {
       const { ids, probabilities, isPartial } = distribution(
         await candidates(logits, k, settings.temperature),
         settings,
-        previous,
+        new Set(previous),
       );
       const got = Array<number>(logits.length).fill(0);
       ids.forEach((id, at) => {

@@ -94,6 +94,7 @@ export async function* generate(
   using row = new Row(setting.step, cache, config.vocabSize);
   const random = seededRandom(request.seed);
   const ids: number[] = [];
+  const seen = new Set(request.ids);
   const stream = tokenizer.stream();
   const stopText = new StopText(request.stop);
   let text = "";
@@ -113,9 +114,10 @@ export async function* generate(
     while (ids.length < room) {
       if (signal?.aborted) throw cancelled("the answer", signal);
       if (ids.length > 0) candidates = await step(ids.slice(-1));
-      const id = sample(candidates as Candidates, request.sampling, [...request.ids, ...ids], random);
+      const id = sample(candidates as Candidates, request.sampling, seen, random);
       firstAt ??= now();
       ids.push(id);
+      seen.add(id);
       const isEnd = tokenizer.eosIds.includes(id) && !request.ignoreEos;
       const piece = isEnd ? "" : stopText.push(stream.push(id));
       text += piece;

@@ -62,7 +62,7 @@ export function checkSampling(s: Sampling): void {
 }
 
 /** Draws a token id. */
-export function sample(candidates: Candidates, s: Sampling, seen: Iterable<number>, random: Random): number {
+export function sample(candidates: Candidates, s: Sampling, seen: ReadonlySet<number>, random: Random): number {
   if (s.temperature === 0 && s.repetitionPenalty === 1 && candidates.ids.length > 0) return candidates.ids[0] as number;
   if (s.temperature === 0) return wholePool(candidates, s, seen).ids[0] as number;
   const u = random.next();
@@ -83,7 +83,7 @@ function draw({ ids, probabilities, isPartial }: Distribution, u: number): numbe
 export function distribution(
   candidates: Candidates,
   s: Sampling,
-  seen: Iterable<number>,
+  seen: ReadonlySet<number>,
   readAll = false,
 ): Distribution {
   if (s.temperature === 0)
@@ -105,10 +105,10 @@ function nearPool({ ids, logits, logSumExp, all }: Candidates, { temperature }: 
   };
 }
 
-function wholePool({ all }: Candidates, { temperature, repetitionPenalty }: Sampling, seen: Iterable<number>): Pool {
+function wholePool({ all }: Candidates, { temperature, repetitionPenalty }: Sampling, seen: ReadonlySet<number>): Pool {
   const logits = Float64Array.from(all);
   if (repetitionPenalty !== 1)
-    for (const id of new Set(seen)) {
+    for (const id of seen) {
       const logit = logits[id] as number;
       logits[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
     }

@@ -60,7 +60,7 @@ function parseConfig(json: unknown): LlamaConfig {
   }
   const c = parsed.data;
   const settings = c.rope_parameters ?? c.rope_scaling ?? {};
-  return {
+  return checked({
     vocabSize: c.vocab_size,
     hiddenSize: c.hidden_size,
     intermediateSize: c.intermediate_size,
@@ -73,7 +73,19 @@ function parseConfig(json: unknown): LlamaConfig {
     ropeTheta: settings.rope_theta ?? c.rope_theta ?? 10000,
     ropeScaling: parseScaling(settings),
     isTied: c.tie_word_embeddings ?? false,
-  };
+  });
+}
+
+/** Sizes that must divide each other do. */
+function checked(c: LlamaConfig): LlamaConfig {
+  const rules: readonly [boolean, string, string][] = [
+    [Number.isInteger(c.headSize) && c.headSize % 2 === 0, `head size ${c.headSize}`, "an even whole number"],
+    [c.heads % c.kvHeads === 0, `${c.heads} query heads for ${c.kvHeads} key-value heads`, "a multiple of them"],
+    [c.vocabSize > 0, `a vocabulary of ${c.vocabSize}`, "one token or more"],
+  ];
+  for (const [holds, got, wanted] of rules)
+    if (!holds) throw new IroriError("bad-file", { what: "the configuration of this llama cannot be", got, wanted });
+  return c;
 }
 
 function parseScaling(settings: z.infer<typeof rope>): RotaryScaling {
@@ -111,7 +123,7 @@ async function readGguf({ metadata, has, read }: GgufSource): Promise<LlamaConfi
       wanted: "all channels rotated, scaling none, linear or rope_freqs.weight",
     });
   const linear = optionalFloat("rope.scaling.factor");
-  return {
+  return checked({
     vocabSize:
       optionalInteger("vocab_size") ?? (metadata.get("tokenizer.ggml.tokens") as unknown[] | undefined)?.length ?? 0,
     hiddenSize,
@@ -129,7 +141,7 @@ async function readGguf({ metadata, has, read }: GgufSource): Promise<LlamaConfi
         ? { type: "linear", factor: linear }
         : { type: "default" },
     isTied: !has("output.weight"),
-  };
+  });
 }
 
 function weights(c: LlamaConfig): ReadonlyMap<string, readonly number[]> {
