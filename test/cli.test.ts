@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { CONTEXT, writeTinyModel } from "./tiny-model.ts";
+import { CONTEXT, writeTinyModel } from "./setup/tiny-model.ts";
 
 const bin = fileURLToPath(new URL("../bin/irori.js", import.meta.url));
 const LIMIT_MS = 120_000;

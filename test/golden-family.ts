@@ -18,7 +18,7 @@ export interface GoldenFamily {
   readonly names: readonly string[];
 }
 
-export const goldenPath = (name: string): string => fileURLToPath(new URL(`goldens/families/${name}`, import.meta.url));
+const goldenPath = (name: string): string => fileURLToPath(new URL(`goldens/families/${name}`, import.meta.url));
 
 export async function goldenFamily(name: string): Promise<GoldenFamily> {
   const folder = goldenPath(name);

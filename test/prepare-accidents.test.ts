@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "../src/base/mod.ts";
-import { writeTinyModel } from "./setup/tiny-model.ts";
+import { readSealed, writeSealed } from "../src/engine/sealed.ts";
+import { writeTinyGguf } from "./setup/tiny-gguf.ts";
 
 const script = fileURLToPath(new URL("setup/lease-once.ts", import.meta.url));
 const random = seededRandom(21);
@@ -39,8 +40,8 @@ function lease(
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "irori-prepare-"));
-  model = join(folder, "tiny");
-  await writeTinyModel(model);
+  model = join(folder, "tiny.gguf");
+  await writeTinyGguf(model);
   const first = await lease(join(folder, "first"));
   assert.equal(first.code, 0, first.error);
   expected = first.out;
@@ -99,6 +100,29 @@ test("a damaged or missing prepared file is made anew", async () => {
       assert.equal(again.out, expected, `${what} ${path}: ${again.error}`);
     }
   }
+});
+
+test("pages that the library does not take as they are would lose offsets: they are made anew", async () => {
+  const home = join(folder, "other-kernels");
+  assert.equal((await lease(home)).out, expected);
+  const files = await readdir(join(home, "prepared"), { recursive: true, withFileTypes: true });
+  const stages = files.filter(({ name }) => name.endsWith(".onnx")).map((entry) => join(entry.parentPath, entry.name));
+  const pages = async () => {
+    const { mtimeMs } = await stat(join(stages[0] as string, "../pages.bin"));
+    return mtimeMs;
+  };
+  const made = await pages();
+  for (const path of stages) {
+    const content = Buffer.from((await readSealed(path)) as Uint8Array);
+    // the key by which the library finds a packed weight ends in a hash of what it would pack itself
+    const key = "MatMulNBits+";
+    for (let at = content.indexOf(key); at >= 0; at = content.indexOf(key, at + 1))
+      content[at + key.length] = content[at + key.length] === 0x31 ? 0x32 : 0x31;
+    await writeSealed(path, content);
+  }
+  const again = await lease(home);
+  assert.equal(again.out, expected, again.error);
+  assert.notEqual(await pages(), made);
 });
 
 async function flip(path: string, size: number): Promise<void> {

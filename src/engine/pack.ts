@@ -1,27 +1,41 @@
 // Packing a prepared model for this runtime and CPU: derived weights and prepacked pages that every Program maps, and the Programs' bytes.
 // It does not know checkpoints or requests.
 import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { families } from "../models/mod.ts";
-import { type Runtime, writePages } from "../runtime/mod.ts";
-import { fold, type Graph, graphHash, onnxBytes, type Value, type WeightLocation } from "../tensor/mod.ts";
+import type { Runtime } from "../runtime/mod.ts";
+import {
+  fold,
+  type Graph,
+  graphHash,
+  onnxBytes,
+  type Value,
+  type WeightLocation,
+  withOffsetsInside,
+} from "../tensor/mod.ts";
 import { extentsOf, FILES, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import {
   isPrepacked,
-  PAGES,
+  PACK_VERSION,
   type Packed,
   packName,
+  packVersionOf,
   readPacked,
   removePacked,
+  type Stage,
   type StepFile,
+  writePacked,
   writeStep,
 } from "./packed.ts";
-import { writeSealed } from "./sealed.ts";
+import { prepack } from "./prepack.ts";
 import { stepGraph, stepStages } from "./step.ts";
 import { storedWeight } from "./stored-weight.ts";
+
+/** Weights computed from others, before they are prepacked. */
+const DERIVED = "derived.bin";
 
 type Tracer<T> = (...args: Parameters<typeof stepGraph>) => T;
 
@@ -56,16 +70,19 @@ export async function makeStep(folder: string, manifest: Manifest, runtime: Runt
     return undefined;
   });
   const packed = found ?? (await packModel(folder, manifest, runtime));
-  const stages = traced(manifest, rows, stepStages).map((stage) => fold(stage).graph);
+  const offsetsInside = new Set(packed.offsetsInside);
+  const stages = traced(manifest, rows, stepStages).map((stage) => withOffsetsInside(fold(stage).graph, offsetsInside));
   return writeStep(
     packed,
     rows,
-    stages.map((stage) => ({
-      hash: graphHash(stage),
-      bytes: onnxBytes(stage, { locate: (name) => packed.locations[name] }),
-    })),
+    stages.map((stage) => stageOf(stage, packed.locations)),
   );
 }
+
+const stageOf = (stage: Graph, locations: Packed["locations"]): Stage => ({
+  hash: graphHash(stage),
+  bytes: onnxBytes(stage, { locate: (name) => locations[name] }),
+});
 
 async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
   const name = packName(runtime);
@@ -74,6 +91,7 @@ async function packModel(folder: string, manifest: Manifest, runtime: Runtime): 
   try {
     await pack(folder, staging, name, manifest, runtime);
     await publish(staging, folder, runtime);
+    await removeOlder(folder);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
@@ -89,6 +107,12 @@ async function publish(staging: string, folder: string, runtime: Runtime): Promi
     await removePacked(folder, runtime);
     await into();
   });
+}
+
+/** Removes what earlier versions of Irori packed and nothing reads any more. */
+async function removeOlder(folder: string): Promise<void> {
+  const older = (await readdir(folder)).filter((name) => (packVersionOf(name) ?? PACK_VERSION) < PACK_VERSION);
+  for (const name of older) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 async function pack(
@@ -107,19 +131,25 @@ async function pack(
   const stagingName = staging.slice(folder.length + 1);
   const derivedAt = await writeDerived(derived, folder, staging, stagingName, raw, runtime);
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
-  const locations = isPrepacked(manifest)
-    ? await writePrepacked(graph, folder, staging, whole, runtime)
-    : Object.fromEntries(
-        [...extents.keys(), ...Object.keys(derivedAt)].map((weight) => [weight, whole(weight) as WeightLocation]),
-      );
-  const final = Object.fromEntries(
-    Object.entries(locations).map(([weight, entry]) => [
-      weight,
-      { ...entry, location: (entry.location as string).replace(stagingName, name) },
-    ]),
-  );
-  await writeSealed(join(staging, PAGES), new TextEncoder().encode(JSON.stringify(final)));
+  const { locations, offsetsInside, check } = isPrepacked(manifest)
+    ? await prepack(graph, { folder, staging, locate: whole, runtime })
+    : { locations: located([...extents.keys(), ...Object.keys(derivedAt)], whole), ...NOTHING_INSIDE };
+  if (isPrepacked(manifest)) await rm(join(staging, DERIVED), { force: true });
+  const final: Record<string, WeightLocation> = {};
+  for (const [weight, entry] of Object.entries(locations))
+    final[weight] = { ...entry, location: (entry.location as string).replace(stagingName, name) };
+  await writePacked(staging, {
+    locations: final,
+    offsetsInside: [...offsetsInside],
+    check: check && { ...stageOf(check.graph, final), expected: check.expected },
+  });
 }
+
+/** float32 weights have no offsets. */
+const NOTHING_INSIDE = { offsetsInside: [], check: undefined } as const;
+
+const located = (names: readonly string[], locate: (name: string) => WeightLocation | undefined) =>
+  Object.fromEntries(names.map((name) => [name, locate(name) as WeightLocation]));
 
 /** Computes the derived weights and writes them; where each lies, relative to the prepared folder. */
 async function writeDerived(
@@ -140,49 +170,13 @@ async function writeDerived(
     name: "derived weights",
   });
   const values = await program.run({});
-  await using file = await MappedFileWriter.create(join(staging, "derived.bin"));
+  await using file = await MappedFileWriter.create(join(staging, DERIVED));
   for (const [name, tensor] of Object.entries(values)) {
     const data = tensor.data as Float32Array | Uint8Array;
     const { offset, length } = await file.append(data);
-    located[name] = { location: `${stagingName}/derived.bin`, offset: String(offset), length: String(length) };
+    located[name] = { location: `${stagingName}/${DERIVED}`, offset: String(offset), length: String(length) };
     tensor[Symbol.dispose]();
   }
   await file.finish();
   return located;
-}
-
-/** Lets the library prepack the step once, and writes its pages into one file that any Program of the model can map. */
-async function writePrepacked(
-  graph: Graph,
-  folder: string,
-  staging: string,
-  locate: (name: string) => WeightLocation | undefined,
-  runtime: Runtime,
-) {
-  const modelPath = join(staging, "saved.onnx");
-  const fileName = "saved.bin";
-  const options = {
-    weightsFolder: folder,
-    prepack: true,
-    optimization: "basic",
-    name: "prepacking",
-    savePrepackedTo: { modelPath, fileName },
-  } as const;
-  await (await runtime.compile(onnxBytes(graph, { locate }), options))[Symbol.asyncDispose]();
-  const location = `${staging.slice(folder.length + 1)}/pages.bin`;
-  const pages = await writePages({
-    model: await readFile(modelPath),
-    dataFile: join(staging, fileName),
-    to: join(staging, "pages.bin"),
-    location,
-  });
-  await Promise.all(
-    [modelPath, join(staging, fileName), join(staging, "derived.bin")].map((path) => rm(path, { force: true })),
-  );
-  return Object.fromEntries(
-    [...pages.initializers].map(([name, { externalData }]) => [
-      name,
-      Object.fromEntries(externalData.map(({ key, value }) => [key, value])),
-    ]),
-  );
 }

@@ -2,22 +2,49 @@
 // It does not know how it is made (pack.ts): opening a warm model loads neither families nor the tensor floor.
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { IroriError } from "../base/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { WeightLocation } from "../tensor/mod.ts";
 import type { Manifest } from "./manifest.ts";
+import type { Expected } from "./offsets-check.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-const PACK_VERSION = 5;
+export const PACK_VERSION = 6;
 
-/** Where every weight's pages are: the sealed file that makes a packed folder whole. */
-export const PAGES = "pages.json";
+/** The version in the name of a packed folder; undefined for other names. */
+export const packVersionOf = (name: string): number | undefined => {
+  const version = /^packed-(\d+)-/.exec(name)?.[1];
+  return version === undefined ? undefined : Number(version);
+};
 
-export interface Packed {
-  /** Folder of the pages and Programs, inside the prepared model's. */
-  readonly folder: string;
+/** What the pages hold: the sealed file that makes a packed folder whole. */
+const PAGES = "pages.json";
+
+/** One stage of a step: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
+export interface Stage {
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+}
+/** A Program without inputs, and what it gives where the library uses the pages as they are. */
+export interface Check extends Stage {
+  readonly expected: Expected;
+}
+export interface StepFile {
+  readonly stages: readonly Stage[];
+  readonly check: Check | undefined;
+}
+
+interface Pages {
   /** External-data entries of every weight, with locations relative to the prepared model's folder. */
   readonly locations: Readonly<Record<string, WeightLocation>>;
+  /** Weights (codes) whose pages carry the offsets of their products. */
+  readonly offsetsInside: readonly string[];
+}
+export interface Packed extends Pages {
+  /** Folder of the pages and Programs, inside the prepared model's. */
+  readonly folder: string;
+  readonly check: Check | undefined;
 }
 
 /** Blocks need the kernels' own layout; float32 weights run from the file as they are. */
@@ -27,42 +54,60 @@ export const isPrepacked = (manifest: Manifest): boolean => manifest.form === "b
 export const packName = (runtime: Runtime): string =>
   `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}`;
 
-/** The packed form, or undefined where it is still to be made. */
-export async function readPacked(folder: string, runtime: Runtime): Promise<Packed | undefined> {
-  const own = join(folder, packName(runtime));
-  const bytes = await readSealed(join(own, PAGES));
-  if (bytes === undefined) return undefined;
-  return { folder: own, locations: JSON.parse(new TextDecoder().decode(bytes)) as Packed["locations"] };
-}
-
-/** One stage of a step: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
-export interface Stage {
-  readonly hash: string;
-  readonly bytes: Uint8Array;
-}
-export interface StepFile {
-  readonly stages: readonly Stage[];
-}
-
 const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.json`);
 const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.onnx`);
+const checkPath = (folder: string): string => join(folder, "check.json");
+
+const readJson = async (path: string): Promise<unknown> => {
+  const bytes = await readSealed(path);
+  return bytes && JSON.parse(new TextDecoder().decode(bytes));
+};
+const writeJson = (path: string, value: unknown): Promise<void> =>
+  writeSealed(path, new TextEncoder().encode(JSON.stringify(value)));
+
+/** The packed form, or undefined where it is still to be made. Throws "bad-file" where it was damaged. */
+export async function readPacked(folder: string, runtime: Runtime): Promise<Packed | undefined> {
+  const own = join(folder, packName(runtime));
+  const pages = (await readJson(join(own, PAGES))) as Pages | undefined;
+  return pages && { ...pages, folder: own, check: await readCheck(own) };
+}
+
+/** Writes what makes a packed folder whole, once its pages are there. */
+export async function writePacked(folder: string, packed: Omit<Packed, "folder">): Promise<void> {
+  const { check, ...pages } = packed;
+  if (check !== undefined) {
+    await writeSealed(stagePath(folder, check.hash), check.bytes);
+    await writeJson(checkPath(folder), { hash: check.hash, expected: check.expected });
+  }
+  await writeJson(join(folder, PAGES), pages);
+}
+
+async function readCheck(own: string): Promise<Check | undefined> {
+  const check = (await readJson(checkPath(own))) as Omit<Check, "bytes"> | undefined;
+  return check && { ...check, bytes: await readStage(own, check.hash) };
+}
+
+async function readStage(own: string, hash: string): Promise<Uint8Array> {
+  const bytes = await readSealed(stagePath(own, hash));
+  if (bytes !== undefined) return bytes;
+  throw new IroriError("bad-file", { what: `${own} lacks the stage ${hash}`, next: "it is made anew" });
+}
 
 /** The stages of the step of `rows` rows, where they were written before. Throws "bad-file" where they were damaged. */
 export async function readStep(folder: string, runtime: Runtime, rows: number): Promise<StepFile | undefined> {
   const own = join(folder, packName(runtime));
-  const list = await readSealed(stepPath(own, rows));
-  if (list === undefined) return undefined;
-  const hashes = JSON.parse(new TextDecoder().decode(list)) as string[];
-  const bytes = await Promise.all(hashes.map((hash) => readSealed(stagePath(own, hash))));
-  if (bytes.includes(undefined)) return undefined;
-  return { stages: hashes.map((hash, i) => ({ hash, bytes: bytes[i] as Uint8Array })) };
+  const hashes = (await readJson(stepPath(own, rows))) as readonly string[] | undefined;
+  if (hashes === undefined) return undefined;
+  const [check, ...bytes] = await Promise.all([readCheck(own), ...hashes.map((hash) => readStage(own, hash))]);
+  return { stages: hashes.map((hash, i) => ({ hash, bytes: bytes[i] as Uint8Array })), check };
 }
 
 /** Keeps the stages of a step beside the pages they name. */
-export async function writeStep({ folder }: Packed, rows: number, stages: readonly Stage[]): Promise<StepFile> {
-  for (const { hash, bytes } of stages) await writeSealed(stagePath(folder, hash), bytes);
-  await writeSealed(stepPath(folder, rows), new TextEncoder().encode(JSON.stringify(stages.map(({ hash }) => hash))));
-  return { stages };
+export async function writeStep(packed: Packed, rows: number, stages: readonly Stage[]): Promise<StepFile> {
+  for (const { hash, bytes } of stages) await writeSealed(stagePath(packed.folder, hash), bytes);
+  const hashes = stages.map(({ hash }) => hash);
+  await writeJson(stepPath(packed.folder, rows), hashes);
+  return { stages, check: packed.check };
 }
 
 /** Forgets the packed form, so that it is made anew. */

@@ -3,7 +3,8 @@
 import { IroriError } from "../base/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import type { Manifest } from "./manifest.ts";
-import { isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
+import { agrees, resultsOf } from "./offsets-check.ts";
+import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
 
 /** Something that took time, and why. */
 export interface EngineEvent {
@@ -39,6 +40,7 @@ export class Programs implements AsyncDisposable {
   readonly #manifest: Manifest;
   readonly #steps = new Map<number, Promise<Step>>();
   readonly #stages = new Map<string, Promise<Program>>();
+  readonly #checks = new Map<string, Promise<void>>();
 
   constructor(options: ProgramsOptions, manifest: Manifest) {
     this.#options = options;
@@ -74,14 +76,29 @@ export class Programs implements AsyncDisposable {
   }
 
   /** Opens what is not open yet of the stages, side by side. */
-  async #compile(runtime: Runtime, rows: number, { stages }: StepFile): Promise<Step> {
+  async #compile(runtime: Runtime, rows: number, { stages, check }: StepFile): Promise<Step> {
     const { model, now, onEvent } = this.#options;
     const start = now();
     const opening = stages.map((stage) => once(this.#stages, stage.hash, () => this.#compileStage(runtime, stage)));
-    await Promise.allSettled(opening);
+    const checked = check && once(this.#checks, check.hash, () => this.#check(runtime, check));
+    await Promise.allSettled([...opening, checked]);
+    await checked?.catch(async (error: unknown) => {
+      await this.#closeStages(); // every step waits for the same check: nobody has been given one of these
+      throw error;
+    });
     const step = await Promise.all(opening);
     onEvent({ type: "compile", model, cause: `first step of ${rowsText(rows)}`, ms: now() - start });
     return step;
+  }
+
+  /** Refuses pages that the library does not use as they are: without them the numbers would be wrong. */
+  async #check(runtime: Runtime, check: Check): Promise<void> {
+    await using program = await this.#compileStage(runtime, check);
+    if (agrees(check.expected, await resultsOf(program))) return;
+    throw new IroriError("bad-file", {
+      what: `the packed weights of ${this.#options.model} do not fit this library and CPU`,
+      next: "they are made anew",
+    });
   }
 
   #compileStage(runtime: Runtime, { hash, bytes }: Stage): Promise<Program> {
@@ -96,10 +113,16 @@ export class Programs implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled(this.#steps.values());
-    const programs = await Promise.allSettled(this.#stages.values());
-    for (const program of programs) if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
+    await this.#closeStages();
     this.#steps.clear();
+    this.#checks.clear();
+  }
+
+  async #closeStages(): Promise<void> {
+    const opened = [...this.#stages.values()];
     this.#stages.clear();
+    for (const program of await Promise.allSettled(opened))
+      if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
   }
 }
 

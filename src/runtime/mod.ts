@@ -1,4 +1,5 @@
 export type { Binding } from "./binding.ts";
+export { addToBlockSums, type BlockTables } from "./block-sums.ts";
 export { findLibrary } from "./library.ts";
 export { type ExternalEntry, type PageEntries, readPrepackedEntries, type WrittenPages, writePages } from "./pages.ts";
 export type { PortInfo, Tensors } from "./ports.ts";

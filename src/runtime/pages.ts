@@ -59,9 +59,13 @@ export async function writePages(options: {
   readonly to: string;
   /** The file's name for the entries, relative to `weightsFolder`. Default: the last part of `to`. */
   readonly location?: string;
+  /** Initializers that are wanted. Default: all. */
+  readonly keep?: (name: string) => boolean;
+  /** May change the prepacked block of an initializer before it is written. */
+  readonly edit?: (name: string, block: Uint8Array) => void;
   readonly signal?: AbortSignal;
 }): Promise<WrittenPages> {
-  const { model, dataFile, to } = options;
+  const { model, dataFile, to, keep = () => true, edit } = options;
   const location = options.location ?? basename(to);
   const initializers = new Map<string, PageEntries>();
   await using source = await open(dataFile, "r");
@@ -69,13 +73,14 @@ export async function writePages(options: {
   const copy = new PageCopy(dataFile, source, (await source.stat()).size, target);
   for (const [name, { dims, dtype, externalData }] of readPrepackedEntries(model)) {
     options.signal?.throwIfAborted();
+    if (!keep(name)) continue;
     const entries: ExternalEntry[] = [{ key: "location", value: location }];
     const values = new Map(externalData.map(({ key, value }) => [key, value]));
     const length = values.get("length") ?? "";
     const offset = await copy.block(name, values.get("offset") ?? "0", length);
     entries.push({ key: "offset", value: String(offset) }, { key: "length", value: length });
     for (const { key, value } of externalData) {
-      if (key.startsWith("prepacked_")) entries.push({ key, value: await copyPrepacked(copy, name, value) });
+      if (key.startsWith("prepacked_")) entries.push({ key, value: await copyPrepacked(copy, name, value, edit) });
     }
     initializers.set(name, { dims, dtype, externalData: entries });
   }
@@ -84,13 +89,18 @@ export async function writePages(options: {
 }
 
 /** "MatMulNBits+1303…|442368;663678;0": kernel and hash of the packed bytes, then offset;length;checksum of each block. */
-async function copyPrepacked(copy: PageCopy, name: string, value: string): Promise<string> {
+async function copyPrepacked(
+  copy: PageCopy,
+  name: string,
+  value: string,
+  edit?: (name: string, block: Uint8Array) => void,
+): Promise<string> {
   const [kernel, ...blocks] = value.split("|");
   if (blocks.length === 0) throw badFile(`the prepacked entry of ${name} has no blocks`, value);
   const moved: string[] = [];
   for (const block of blocks) {
     const [offset = "", length = "", ...rest] = block.split(";");
-    moved.push([await copy.block(name, offset, length), length, ...rest].join(";"));
+    moved.push([await copy.block(name, offset, length, edit), length, ...rest].join(";"));
   }
   return [kernel, ...moved].join("|");
 }
@@ -112,7 +122,12 @@ class PageCopy {
   }
 
   /** Copies one block to the next page and returns its offset there. */
-  async block(name: string, offsetText: string, lengthText: string): Promise<number> {
+  async block(
+    name: string,
+    offsetText: string,
+    lengthText: string,
+    edit?: (name: string, block: Uint8Array) => void,
+  ): Promise<number> {
     const [from, length] = [wholeNumber(name, offsetText), wholeNumber(name, lengthText)];
     if (from + length > this.#sourceBytes) {
       throw badFile(`${this.#path} ends before the weights of ${name}`, this.#sourceBytes, `${from + length} bytes`);
@@ -120,15 +135,24 @@ class PageCopy {
     const padding = -this.bytes & (pageBytes - 1);
     if (padding) await this.#append(Buffer.alloc(padding));
     const at = this.bytes;
-    for (let done = 0; done < length; ) {
-      const want = Math.min(this.#chunk.length, length - done);
-      const { bytesRead } = await this.#source.read(this.#chunk, 0, want, from + done);
-      if (bytesRead === 0)
-        throw badFile(`${this.#path} was cut while it was read`, from + done, `${from + length} bytes`);
-      await this.#append(this.#chunk.subarray(0, bytesRead));
-      done += bytesRead;
+    const chunkBytes = edit === undefined ? this.#chunk.length : length;
+    for (let done = 0; done < length; done += chunkBytes) {
+      const chunk = await this.#read(from + done, Math.min(chunkBytes, length - done));
+      edit?.(name, chunk);
+      await this.#append(chunk);
     }
     return at;
+  }
+
+  async #read(from: number, length: number): Promise<Uint8Array> {
+    const chunk = length > this.#chunk.length ? Buffer.alloc(length) : this.#chunk.subarray(0, length);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.#source.read(chunk, done, length - done, from + done);
+      if (bytesRead === 0)
+        throw badFile(`${this.#path} was cut while it was read`, from + done, `${from + length} bytes`);
+      done += bytesRead;
+    }
+    return chunk;
   }
 
   async #append(bytes: Uint8Array): Promise<void> {

@@ -169,6 +169,9 @@ export interface BlockFormat {
   readonly zero: number;
 }
 
+/** A format whose zero is the kernel's own. */
+export type CentredFormat = Omit<BlockFormat, "zero">;
+
 const dequantizeOp = defineFunction("dequantize", ([codes, scales, mins], attrs) => {
   const { bits, block, zero } = attrs as unknown as BlockFormat;
   const lead = (scales as Value).shape;
@@ -223,8 +226,22 @@ const blockProductOp = defineFunction(
  * x · Wᵀ with W block-quantised around the kernel's zero point. The kernel rounds each block of x to 8 bits
  * (relative error of a product ≤ 1/254 of the block's largest |x|·Σ|w|).
  */
-export const blockProduct = (x: Value, codes: Value, scales: Value, { bits, block }: BlockFormat): Value =>
+export const blockProduct = (x: Value, codes: Value, scales: Value, { bits, block }: CentredFormat): Value =>
   apply(blockProductOp, [x, codes, scales], { bits, block });
+export const isBlockProduct = (node: { readonly op: Op }): boolean => node.op === blockProductOp;
+
+const offsetProductOp = defineFunction(
+  "offsetProduct",
+  ([x, codes, scales, offsets], attrs) => {
+    const format = attrs as unknown as CentredFormat;
+    const product = blockProduct(x as Value, codes as Value, scales as Value, format);
+    return [addProduct(product, blockSums(x as Value, format.block), offsets as Value)];
+  },
+  { emit: (e, [x, codes, scales], node) => blockProductOp.emit?.(e, [x, codes, scales] as string[], node) ?? [] },
+);
+/** x · Wᵀ with W block-quantised around the kernel's zero point plus `offsets`, which the packed form of `codes` must carry. */
+export const offsetProduct = (parts: readonly Value[], offsets: Value, { bits, block }: CentredFormat): Value =>
+  apply(offsetProductOp, [...parts, offsets], { bits, block });
 
 const addProductOp = defineFunction(
   "addProduct",
@@ -239,6 +256,7 @@ const addProductOp = defineFunction(
 );
 /** c + a · bᵀ. */
 export const addProduct = (c: Value, a: Value, b: Value): Value => apply(addProductOp, [c, a, b]);
+export const isAddProduct = (node: { readonly op: Op }): boolean => node.op === addProductOp;
 
 /**
  * Sums of consecutive blocks of the last axis: [..., K] → [..., K/block]. A product with a matrix of zeros and ones, which is

@@ -29,6 +29,7 @@ export {
   verify,
   weightsOf,
 } from "./graph.ts";
+export { type OffsetProduct, offsetProducts, withOffsetsInside } from "./offsets.ts";
 export { type OnnxOptions, onnxBytes, type WeightLocation } from "./onnx.ts";
 export {
   add,

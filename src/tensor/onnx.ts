@@ -26,12 +26,12 @@ interface OnnxNode {
 
 class OnnxEmitter implements Emitter {
   readonly #nodes: OnnxNode[] = [];
-  readonly #initializers: Uint8Array[] = [];
+  readonly #initializers = new Map<string, Uint8Array>();
+  readonly #weights = new Map<string, TensorType>();
   readonly #constants = new Map<string, string>();
   readonly #shared = new Map<string, readonly string[]>();
   readonly #symbols = new Map<string, { name: string; axis: number }>();
   readonly #options: OnnxOptions;
-  readonly #used = new Set<string>();
   readonly #types = new Map<string, TensorType>();
   #count = 0;
 
@@ -50,8 +50,10 @@ class OnnxEmitter implements Emitter {
   get types(): ReadonlyMap<string, TensorType> {
     return this.#types;
   }
-  get initializers(): readonly Uint8Array[] {
-    return this.#initializers;
+  /** Literals, and the weights among `read`: a kernel may carry a weight inside another. */
+  initializers(read: ReadonlySet<string>): readonly Uint8Array[] {
+    const weights = [...this.#weights].filter(([name]) => read.has(name));
+    return [...this.#initializers.values(), ...weights.map(([name, type]) => this.#located(name, type))];
   }
 
   node(
@@ -84,17 +86,17 @@ class OnnxEmitter implements Emitter {
   }
   weight(node: Node): string {
     const name = node.attrs.name as string;
-    if (this.#used.has(name)) return name;
-    this.#used.add(name);
+    this.#weights.set(name, node.types[0] as TensorType);
+    return name;
+  }
+  #located(name: string, type: TensorType): Uint8Array {
     const located = this.#options.locate?.(name);
     if (located === undefined)
       throw new Error(`weight "${name}" has no bytes: the compiler was not told where they are`);
-    const type = node.types[0] as TensorType;
     const writer = tensorHeader(name, type);
     for (const [key, value] of Object.entries(located))
       writer.message(13, (entry) => entry.string(1, key).string(2, value));
-    this.#initializers.push(writer.int(14, 1).finish());
-    return name;
+    return writer.int(14, 1).finish();
   }
   constant(node: Node): string {
     return this.literal(node.types[0] as TensorType, node.attrs.data as Uint8Array);
@@ -105,7 +107,7 @@ class OnnxEmitter implements Emitter {
     if (name === undefined) {
       name = `c${this.#constants.size}`;
       this.#constants.set(key, name);
-      this.#initializers.push(tensorHeader(name, type).bytes(9, data).finish());
+      this.#initializers.set(name, tensorHeader(name, type).bytes(9, data).finish());
     }
     return name;
   }
@@ -221,13 +223,14 @@ export function onnxBytes(g: Graph, options: OnnxOptions = {}): Uint8Array {
     emitter.nodes,
     outputs.map(([name]) => [name, names.get(name) as string]),
   );
+  const read = new Set(nodes.flatMap((node) => node.inputs));
   return new ProtoWriter()
     .int(1, 10)
     .string(2, "irori")
     .message(7, (body) => {
       for (const node of nodes) body.message(1, (writer) => writeNode(writer, node, rename));
       body.string(2, "irori");
-      for (const initializer of emitter.initializers) body.bytes(5, initializer);
+      for (const initializer of emitter.initializers(read)) body.bytes(5, initializer);
       for (const { name, node } of inputsOf(g))
         body.message(11, (port) => writePort(port, name, node.types[0] as TensorType));
       for (const [name, value] of outputs) body.message(12, (port) => writePort(port, name, value.type));

@@ -1,51 +1,64 @@
-// A tiny model in the Hugging Face layout: the golden llama3-rope checkpoint with a tokenizer of single characters.
-// It answers nonsense at once; what is tested with it is everything but the answer.
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+// A whole model of 15,000 weights in a folder of its own, for tests that run the command: the golden llama with a
+// tokenizer of one character a token. It does not know what is tested with it.
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { goldenPath } from "../golden-family.ts";
+import { fileURLToPath } from "node:url";
 
-/** Byte-level BPE without merges: 157 of the 256 byte characters, and three control tokens. */
-function tokenizerJson(vocabSize: number): unknown {
-  const control = ["<bos>", "<eos>", "<pad>"];
-  const printable = [
-    ...Array.from({ length: 94 }, (_, i) => 33 + i),
-    ...Array.from({ length: 94 }, (_, i) => 161 + i).filter((code) => code !== 173),
-  ];
-  const characters = ["Ġ", "Ċ", ...printable.map((code) => String.fromCharCode(code))].slice(
-    0,
-    vocabSize - control.length,
-  );
-  const vocab = Object.fromEntries([...control, ...characters].map((token, id) => [token, id]));
-  const added = control.map((content, id) => ({
-    id,
-    content,
-    special: true,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-  }));
-  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: true };
+const golden = fileURLToPath(new URL("../goldens/families/llama/", import.meta.url));
+
+/** Longest text of the model; far more than the golden's, so that an answer can last. */
+export const CONTEXT = 4096;
+const VOCABULARY = 160;
+
+const config = {
+  model_type: "llama",
+  vocab_size: VOCABULARY,
+  hidden_size: 32,
+  intermediate_size: 56,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 8,
+  max_position_embeddings: CONTEXT,
+  rms_norm_eps: 1e-6,
+  rope_parameters: { rope_theta: 10000, rope_type: "default" },
+  tie_word_embeddings: true,
+  attention_bias: false,
+  mlp_bias: false,
+  hidden_act: "silu",
+};
+
+const CONTROL = ["<|bos|>", "<|eos|>", "<|pad|>", "<|user|>", "<|assistant|>"];
+
+function tokenizerJson(): unknown {
+  const letters = Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i)); // ! to ~
+  const tokens = [...CONTROL, "Ġ", "Ċ", ...letters, "th", "he", "in"];
+  for (let i = tokens.length; i < VOCABULARY; i++) tokens.push(`x${i}`);
+  const special = { special: true, normalized: false, lstrip: false, rstrip: false, single_word: false };
   return {
-    version: "1.0",
-    added_tokens: added,
-    normalizer: null,
-    pre_tokenizer: byteLevel,
-    decoder: byteLevel,
-    model: { type: "BPE", vocab, merges: [] },
+    added_tokens: CONTROL.map((content, id) => ({ id, content, ...special })),
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: true },
+    decoder: { type: "ByteLevel" },
+    model: {
+      type: "BPE",
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: ["t h", "h e", "i n"],
+    },
   };
 }
 
-const chatTemplate = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:";
+const chatTemplate =
+  "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
-/** Writes the model into `folder`, which is made. */
-export async function writeTinyModel(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  for (const name of ["config.json", "model.safetensors"])
-    await copyFile(join(goldenPath("llama3-rope"), name), join(folder, name));
-  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizerJson(160)));
-  await writeFile(
-    join(folder, "tokenizer_config.json"),
-    JSON.stringify({ bos_token: "<bos>", eos_token: "<eos>", chat_template: chatTemplate }),
-  );
+/** Writes the model's folder; `change` replaces members of config.json. */
+export function writeTinyModel(folder: string, change: Readonly<Record<string, unknown>> = {}): string {
+  mkdirSync(folder, { recursive: true });
+  const write = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
+  copyFileSync(join(golden, "model.safetensors"), join(folder, "model.safetensors"));
+  write("config.json", { ...config, ...change });
+  write("tokenizer.json", tokenizerJson());
+  // no end token: an answer lasts as long as it is asked to
+  write("tokenizer_config.json", { pad_token: "<|pad|>", chat_template: chatTemplate });
+  return folder;
 }

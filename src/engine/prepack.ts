@@ -1,0 +1,163 @@
+// The library's own form of a step's weights, written once into pages that every Program maps. Where its products can carry
+// their offsets inside, they do, and a check goes along that says so on whatever machine opens the pages.
+// It does not know checkpoints, steps or where the pages finally lie.
+import { open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { IroriError } from "../base/mod.ts";
+import { addToBlockSums, type Runtime, writePages } from "../runtime/mod.ts";
+import {
+  constant,
+  type Graph,
+  graph,
+  type OffsetProduct,
+  offsetProducts,
+  onnxBytes,
+  slice,
+  type Value,
+  type WeightLocation,
+  withOffsetsInside,
+} from "../tensor/mod.ts";
+import { agrees, type Expected, resultsOf } from "./offsets-check.ts";
+
+type Locate = (name: string) => WeightLocation | undefined;
+
+export interface PrepackSite {
+  /** The prepared folder: locations are relative to it. */
+  readonly folder: string;
+  /** Folder inside it to write into. */
+  readonly staging: string;
+  readonly locate: Locate;
+  readonly runtime: Runtime;
+}
+
+export interface Prepacked {
+  readonly locations: Readonly<Record<string, WeightLocation>>;
+  /** Weights (codes) whose packed form carries the offsets of their products. */
+  readonly offsetsInside: ReadonlySet<string>;
+  /** A Graph without inputs over those weights, and its results; undefined where there are none. */
+  readonly check: { readonly graph: Graph; readonly expected: Expected } | undefined;
+}
+
+const SAVED = { model: "saved.onnx", weights: "saved.bin", pages: "pages.bin" } as const;
+/** A product's offsets are checked on so many of its rows, */
+const CHECKED_ROWS = 16;
+/** for tokens that are all alike, alternating and rising. */
+const PATTERNS = [() => 1, (i: number) => (i % 2 ? -1 : 1), (i: number) => (i % 16) / 16];
+
+const formatOf = ({ bits, block }: OffsetProduct): string => `${bits}x${block}`;
+
+/** Packs the weights of a fused and folded Graph. */
+export async function prepack(whole: Graph, site: PrepackSite): Promise<Prepacked> {
+  await saveLibraryForm(whole, site);
+  for (let products = offsetProducts(whole); ; ) {
+    const { locations, refused } = await writeOnce(whole, products, site);
+    const check = await checkOf(products, locations, site);
+    const wrong = new Set([...refused, ...check.wrong]);
+    if (wrong.size === 0) {
+      await Promise.all([SAVED.model, SAVED.weights].map((name) => rm(join(site.staging, name))));
+      return { locations, offsetsInside: codesOf(products), check: products.length > 0 ? check : undefined };
+    }
+    products = products.filter((product) => !wrong.has(formatOf(product)));
+  }
+}
+
+const codesOf = (products: readonly OffsetProduct[]): ReadonlySet<string> =>
+  new Set(products.map(({ codes }) => codes));
+
+async function saveLibraryForm(whole: Graph, { folder, staging, locate, runtime }: PrepackSite): Promise<void> {
+  const program = await runtime.compile(onnxBytes(whole, { locate }), {
+    weightsFolder: folder,
+    prepack: true,
+    optimization: "basic",
+    name: "prepacking",
+    savePrepackedTo: { modelPath: join(staging, SAVED.model), fileName: SAVED.weights },
+  });
+  await program[Symbol.asyncDispose]();
+}
+
+/** Writes the pages with the offsets of `products` inside; the formats for which the library's form has no place for them. */
+async function writeOnce(whole: Graph, products: readonly OffsetProduct[], site: PrepackSite) {
+  const { folder, staging } = site;
+  const byCodes = new Map(products.map((product) => [product.codes, product]));
+  const tables = new Map(
+    await Promise.all(products.map(async (product) => [product.codes, await tablesOf(product, site)] as const)),
+  );
+  const refused = new Set<string>();
+  const edit = (name: string, block: Uint8Array): void => {
+    const [product, table] = [byCodes.get(name), tables.get(name)];
+    if (product && table && !addToBlockSums(block, table)) refused.add(formatOf(product));
+  };
+  const kept = readBy(withOffsetsInside(whole, codesOf(products)), site.locate);
+  const pages = await writePages({
+    model: await readFile(join(staging, SAVED.model)),
+    dataFile: join(staging, SAVED.weights),
+    to: join(staging, SAVED.pages),
+    location: `${staging.slice(folder.length + 1)}/${SAVED.pages}`,
+    keep: (name) => kept.has(name),
+    edit,
+  });
+  const locations: Record<string, WeightLocation> = {};
+  for (const [name, { externalData }] of pages.initializers)
+    locations[name] = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
+  return { locations, refused };
+}
+
+/** Names of the weights that a Graph's kernels read. */
+function readBy(g: Graph, locate: Locate): ReadonlySet<string> {
+  const names = new Set<string>();
+  const noted: Locate = (name) => {
+    names.add(name);
+    return locate(name);
+  };
+  onnxBytes(g, { locate: noted });
+  return names;
+}
+
+async function tablesOf({ scales, offsets, rows, blocks, bits }: OffsetProduct, site: PrepackSite) {
+  const [scaleValues, offsetValues] = [await readFloats(scales, site), await readFloats(offsets, site)];
+  return { scales: scaleValues, offsets: offsetValues, rows, blocks, centre: bits === 4 ? 8 : 128 };
+}
+
+async function readFloats(name: string, { folder, locate }: PrepackSite): Promise<Float32Array> {
+  const { location = "", offset, length } = locate(name) ?? {};
+  await using file = await open(join(folder, location), "r");
+  const bytes = new Uint8Array(Number(length));
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, Number(offset));
+  if (bytesRead !== bytes.length)
+    throw new IroriError("bad-file", { what: `${location} ends before ${name}`, got: bytesRead, wanted: bytes.length });
+  return new Float32Array(bytes.buffer);
+}
+
+/** One product of each format, with what it must give; `wrong` are the formats whose pages do not give it. */
+async function checkOf(products: readonly OffsetProduct[], locations: Prepacked["locations"], site: PrepackSite) {
+  const chosen = new Map(products.map((product) => [formatOf(product), product]));
+  const outputsOf = (product: (of: OffsetProduct) => Value) =>
+    graph(Object.fromEntries([...chosen].map(([name, of]) => [name, slice(product(of), 1, 0, CHECKED_ROWS)])));
+  const plain = outputsOf((product) => product.of(patterns(product)));
+  const inside = withOffsetsInside(plain, codesOf(products));
+  const bare = outputsOf((product) => product.of(patterns(product)).node.inputs[0] as Value);
+  const [expected, got, without] = await Promise.all([
+    runOnce(plain, site.locate, site),
+    runOnce(inside, (name) => locations[name], site),
+    runOnce(bare, site.locate, site),
+  ]);
+  const wrong = [...chosen.keys()].filter((name) => {
+    const one = (all: Expected) => ({ [name]: all[name] as readonly number[] });
+    return !agrees(one(expected), one(got)) || agrees(one(expected), one(without));
+  });
+  return { graph: inside, expected, wrong };
+}
+
+/** Tokens to check with: float32 [3, K]. */
+function patterns({ blocks, block }: OffsetProduct): Value {
+  const width = blocks * block;
+  const rows = PATTERNS.flatMap((pattern) => Array.from({ length: width }, (_, i) => pattern(i)));
+  return constant(Float32Array.from(rows), [PATTERNS.length, width]);
+}
+
+async function runOnce(g: Graph, locate: Locate, { folder, runtime }: PrepackSite): Promise<Expected> {
+  if (Object.keys(g.outputs).length === 0) return {};
+  const options = { weightsFolder: folder, prepack: true, optimization: "off", name: "check of offsets" } as const;
+  await using program = await runtime.compile(onnxBytes(g, { locate }), options);
+  return resultsOf(program);
+}
