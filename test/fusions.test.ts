@@ -63,7 +63,11 @@ function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin
 /** One row of two new tokens behind five remembered ones. */
 function cachedRow(hook = "h"): Example {
   const [heads, groups, width, capacity] = [4, 2, 16, 12];
-  const [q, k, v] = [f32("q", "T", heads * width), f32("k", "T", groups * width), f32("v", "T", groups * width)];
+  const [q, k, v] = [
+    f32("q", 1, "T", heads * width),
+    f32("k", 1, "T", groups * width),
+    f32("v", 1, "T", groups * width),
+  ];
   const past = t.input("past", "int32", [1]);
   const caches = [
     t.input("kc", "float32", [1, groups, "C", width]),
@@ -71,9 +75,9 @@ function cachedRow(hook = "h"): Example {
   ] as const;
   const tables = [t.weight("cos", "float32", [32, 8]), t.weight("sin", "float32", [32, 8])] as const;
   const turn = (x: Value, n: number): Value =>
-    t.rotary(t.reshape(x, ["T", n, width]), ...tables, t.positionsFrom(past, "T"));
+    t.rotary(t.reshape(x, [1, "T", n, width]), ...tables, t.positionsFrom(past, "T"));
   const [z, keys, all] = t.cachedAttention(
-    [turn(q, heads), turn(k, groups), t.reshape(v, ["T", groups, width])],
+    [turn(q, heads), turn(k, groups), t.reshape(v, [1, "T", groups, width])],
     caches,
     past,
     { scale: 0.25, hook },
@@ -83,9 +87,9 @@ function cachedRow(hook = "h"): Example {
   return {
     outputs: { z, keys, all },
     values: {
-      q: uniform(2, heads * width),
-      k: uniform(2, groups * width),
-      v: uniform(2, groups * width),
+      q: uniform(1, 2, heads * width),
+      k: uniform(1, 2, groups * width),
+      v: uniform(1, 2, groups * width),
       kc: uniform(1, groups, capacity, width),
       vc: uniform(1, groups, capacity, width),
       past: { shape: [1], data: Int32Array.of(5) },

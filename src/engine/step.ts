@@ -28,7 +28,8 @@ import { candidatesOf } from "./candidates.ts";
  */
 function wholeStep(family: Family, config: Config, weights: Weights, rows: number): Graph {
   const tokens: CachedRows = cachedRows(config, rows);
-  const hidden = tap(gather(family.trace(config, weights, tokens), input("wanted", "int64", ["W"])), HIDDEN);
+  const all = family.trace(config, weights, tokens);
+  const hidden = tap(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
   const logits = family.head(config, weights, hidden);
   const count = candidatesOf(config);
   const [topLogits, topIds] = topK(logits, Math.min(count + 1, config.vocabSize));

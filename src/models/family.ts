@@ -29,7 +29,7 @@ export interface RotaryTables {
 
 /** The tokens of a run: their ids and the way they attend to each other and to the past. */
 export interface Tokens {
-  /** int64, leading shape `lead`: [B, T] all at once, or [T] packed rows over their KvCaches. */
+  /** int64, leading shape `lead`: [B, T] all at once, or [1, T] with the rows packed one behind the other over their KvCaches. */
   readonly ids: Value;
   readonly lead: readonly Dim[];
   /** q [...lead, H, K]; k, v [...lead, G, K] before rotation → z [...lead, H, K]. HookPoints under `options.hook`. */

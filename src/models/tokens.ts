@@ -8,6 +8,7 @@ import {
   type Dim,
   input,
   positionsFrom,
+  reshape,
   rotary,
   split,
   tap,
@@ -43,7 +44,7 @@ export interface CachedRows extends Tokens {
 }
 
 /**
- * R rows, each with its own tokens and its own KvCache. Inputs per row r: `ids.r` int64 [Tr], `past.r` int32 [1]
+ * R rows packed one behind the other into [1, T0 + T1 + …], each with its own tokens and its own KvCache. Inputs per row r: `ids.r` int64 [Tr], `past.r` int32 [1]
  * (tokens already in its cache), and per layer l `k.r.l`, `v.r.l` float32 [1, G, Cr, K], written in place as `k.r.l'`, `v.r.l'`.
  */
 export function cachedRows(config: Config, rows: number): CachedRows {
@@ -52,10 +53,11 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     past: input(`past.${r}`, "int32", [1]),
     length: `T${r}` as Dim,
   }));
-  const ids = concat(
+  const packed = concat(
     all.map((row) => row.ids),
     0,
   );
+  const ids = reshape(packed, [1, ...packed.shape]);
   const caches: Record<string, Value> = {};
   const cacheInput = (kind: "k" | "v", r: number, layer: number): Value =>
     input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, `C${r}`, config.headSize]);
@@ -69,7 +71,7 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     options: AttentionOptions,
   ): Value => {
     const lengths = all.map((row) => row.length);
-    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 0, lengths)) as [
+    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 1, lengths)) as [
       readonly Value[],
       readonly Value[],
       readonly Value[],
@@ -80,7 +82,7 @@ export function cachedRows(config: Config, rows: number): CachedRows {
         const row = all[r] as (typeof all)[number];
         return rotary(x, tables.cos, tables.sin, positionsFrom(row.past, row.length));
       });
-      return split(tap(concat(turned, 0), `${options.hook}.${name}`), 0, lengths);
+      return split(tap(concat(turned, 1), `${options.hook}.${name}`), 1, lengths);
     };
     const [rq, rk] = [turn(qs, "hook_rot_q"), turn(ks, "hook_rot_k")];
     const zs = all.map(({ past }, r) => {
@@ -95,7 +97,7 @@ export function cachedRows(config: Config, rows: number): CachedRows {
       caches[`v.${r}.${layer}'`] = values;
       return z;
     });
-    return concat(zs, 0);
+    return concat(zs, 1);
   };
   return { ids, lead: ids.shape, attend, caches, rows: all.map((row) => row.ids) };
 }

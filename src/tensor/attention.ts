@@ -32,21 +32,17 @@ export interface AttentionOptions {
 export const attention = (q: Value, k: Value, v: Value, mask: Value, options: AttentionOptions): Value =>
   apply(attentionOp, [q, k, v, mask], { ...options });
 
-/** One row's new tokens over its KvCache: q [T,H,K]; k, v [T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [T,H,K], caches']. */
+/** One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [1,T,H,K], caches']. */
 const cachedAttentionOp = defineFunction("cachedAttention", ([q, k, v, kCache, vCache, past], { scale, hook }) => {
-  const [t, h, d] = (q as Value).shape as [Dim, number, number];
-  const [, g, c] = (kCache as Value).shape as [number, number, Dim];
+  const t = (q as Value).shape[1] as Dim;
+  const c = (kCache as Value).shape[2] as Dim;
   const positions = positionsFrom(past as Value, t);
-  const write = (cache: Value, x: Value): Value =>
-    scatterRows(cache, positions, reshape(transpose(x, [1, 0, 2]), [1, g, t, d]));
-  const [keys, values] = [write(kCache as Value, k as Value), write(vCache as Value, v as Value)];
-  const rows = (cache: Value): Value => transpose(cache, [0, 2, 1, 3]);
+  const swap = (x: Value): Value => transpose(x, [0, 2, 1, 3]);
+  const keys = scatterRows(kCache as Value, positions, swap(k as Value));
+  const values = scatterRows(vCache as Value, positions, swap(v as Value));
   const mask = lessEqual(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]));
-  const z = attention(reshape(q as Value, [1, t, h, d]), rows(keys), rows(values), mask, {
-    scale: scale as number,
-    hook: hook as string,
-  });
-  return [reshape(z, [t, h, d]), keys, values];
+  const options = { scale: scale as number, hook: hook as string };
+  return [attention(q as Value, swap(keys), swap(values), mask, options), keys, values];
 });
 export const cachedAttention = (
   [q, k, v]: readonly [Value, Value, Value],
@@ -62,7 +58,7 @@ export const cachedAttention = (
 export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op === cachedAttentionOp;
 
 /**
- * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [T, (H+2G)·K]: → [z [T, H·K], caches'].
+ * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [1, T, (H+2G)·K]: → [z [1, T, H·K], caches'].
  * The kernel always sees one more (zero) token, so that a single token and a chunk give the same bits; its key and value land
  * behind the row's own, so a cache needs one spare position. Cache rows from past+T on are undefined.
  */
@@ -70,10 +66,10 @@ const groupQueryAttentionOp = defineFunction(
   "groupQueryAttention",
   ([qkv, kCache, vCache, past, cosTable, sinTable], attrs) => {
     const { heads, kvHeads, headSize, scale, hook } = attrs as unknown as GroupQueryAttrs;
-    const t = (qkv as Value).shape[0] as Dim;
+    const t = (qkv as Value).shape[1] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
     const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
-      reshape(x, [t, i === 0 ? heads : kvHeads, headSize]),
+      reshape(x, [1, t, i === 0 ? heads : kvHeads, headSize]),
     );
     const positions = positionsFrom(past as Value, t);
     const turn = (x: Value): Value => rotary(x, cosTable as Value, sinTable as Value, positions);
@@ -83,19 +79,18 @@ const groupQueryAttentionOp = defineFunction(
       past as Value,
       { scale, hook },
     );
-    return [reshape(z, [t, heads * headSize]), keys, values];
+    return [reshape(z, [1, t, heads * headSize]), keys, values];
   },
   {
     emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable], node) => {
       const { heads, kvHeads, headSize, scale } = node.attrs as unknown as GroupQueryAttrs;
-      const t = (node.inputs[0] as Value).shape[0] as Dim;
+      const t = (node.inputs[0] as Value).shape[1] as Dim;
       const capacity = (node.inputs[1] as Value).shape[2] as Dim;
       const width = (heads + 2 * kvHeads) * headSize;
-      const zero = e.literal({ dtype: "float32", shape: [1, width] }, new Uint8Array(width * 4));
+      const zero = e.literal({ dtype: "float32", shape: [1, 1, width] }, new Uint8Array(width * 4));
       const longer = addDims(t, 1);
       const known = (name: string, ...shape: Dim[]): string => e.describe(name, { dtype: "float32", shape });
-      const rows = known(e.one("Concat", [qkv as string, zero], { axis: 0 }), longer, width);
-      const padded = known(e.one("Unsqueeze", [rows, e.ints(0)]), 1, longer, width);
+      const padded = known(e.one("Concat", [qkv as string, zero], { axis: 1 }), 1, longer, width);
       const int32 = (name: string): string => e.one("Cast", [name], { to: 6 });
       const length = e.one("Add", [past as string, int32(e.dim(t))]);
       const [z, keys, values] = e.node(
@@ -106,8 +101,8 @@ const groupQueryAttentionOp = defineFunction(
         "com.microsoft",
       );
       known(z as string, 1, longer, heads * headSize);
-      const flat = known(e.one("Squeeze", [z as string, e.ints(0)]), longer, heads * headSize);
-      return [e.one("Slice", [flat, e.ints(0), e.ints(-1), e.ints(0)]), keys as string, values as string];
+      const own = e.one("Slice", [z as string, e.ints(0), e.ints(-1), e.ints(1)]);
+      return [own, keys as string, values as string];
     },
   },
 );
@@ -124,9 +119,9 @@ function packedRow(parts: readonly Value[]): Value | undefined {
   const share = rowShare(parts);
   if (share === undefined) return undefined;
   const packed = splitOrigin(
-    share.origins.map((x) => reshape(x, [x.shape[0] as Dim, (x.shape[1] as number) * (x.shape[2] as number)])),
+    share.origins.map((x) => reshape(x, [1, x.shape[1] as Dim, (x.shape[2] as number) * (x.shape[3] as number)])),
   );
-  return packed && split(packed, 0, share.sizes)[share.index];
+  return packed && split(packed, 1, share.sizes)[share.index];
 }
 
 /** The kernel's form of a cached attention whose q and k were just rotated by their own positions, or undefined. */
@@ -139,11 +134,11 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   const own = [positions, kPositions].every(
     (p) => isPositionsFrom(p.node) && valueHash(p.node.inputs[0] as Value) === valueHash(past),
   );
-  const [t, heads, headSize] = q0.shape as [Dim, number, number];
-  const kvHeads = k0.shape[1] as number;
+  const [, t, heads, headSize] = q0.shape as [1, Dim, number, number];
+  const kvHeads = k0.shape[2] as number;
   // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8
   if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
-  const flat = [q0, k0, v].map((x, i) => reshape(x, [t, (i === 0 ? heads : kvHeads) * headSize]));
+  const flat = [q0, k0, v].map((x, i) => reshape(x, [1, t, (i === 0 ? heads : kvHeads) * headSize]));
   const qkv = packedRow([q0, k0, v]) ?? splitOrigin(flat) ?? concat(flat, -1);
   const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable], {
     heads,
@@ -152,5 +147,5 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
     scale: attrs.scale,
     hook: attrs.hook,
   });
-  return [reshape(kernel[0] as Value, [t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
+  return [reshape(kernel[0] as Value, [1, t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
 }

@@ -419,7 +419,7 @@ export function splitOrigin(parts: readonly Value[]): Value | undefined {
 }
 
 /**
- * Where `parts` [T, n, K] are the same row's share of tensors that were split alike along their first axis: those tensors, and
+ * Where `parts` [1, T, n, K] are the same row's share of tensors that were split alike along their tokens: those tensors, and
  * the sizes and index of the share.
  */
 export function rowShare(parts: readonly Value[]) {
@@ -428,7 +428,7 @@ export function rowShare(parts: readonly Value[]) {
   const index = parts[0]?.index as number;
   const alike = (node: Node): boolean =>
     node.op === splitOp &&
-    node.attrs.axis === 0 &&
+    node.attrs.axis === 1 &&
     sameShape(dimsAttr(node.attrs, "sizes"), dimsAttr((first as Node).attrs, "sizes"));
   if (first === undefined || !nodes.every(alike) || parts.some((part) => part.index !== index)) return undefined;
   return { origins: nodes.map((node) => node.inputs[0] as Value), sizes: dimsAttr(first.attrs, "sizes"), index };
