@@ -48,17 +48,11 @@ const BIN = fileURLToPath(new URL("../bin/irori.js", import.meta.url));
 type Group = (setting: Setting) => Promise<Figure[]>;
 const GROUPS: Readonly<Record<string, Group>> = { speed, cold, memory, opening, blocked };
 
-/** Measures and prints; the exit code. */
+/** Measures and prints; the exit code. Throws an IroriError where something cannot be measured. */
 export async function runBench(options: BenchOptions): Promise<number> {
-  try {
-    const report = await bench(options);
-    console.log(options.json ? JSON.stringify(report, null, 2) : readable(report));
-    return 0;
-  } catch (error) {
-    if (!(error instanceof IroriError)) throw error;
-    console.error(`irori: ${error.message}`);
-    return 1;
-  }
+  const report = await bench(options);
+  console.log(options.json ? JSON.stringify(report, null, 2) : readable(report));
+  return 0;
 }
 
 async function bench(options: BenchOptions) {
@@ -316,7 +310,7 @@ if (import.meta.main) {
       "no-spinning": { type: "boolean", default: false },
     },
   });
-  process.exitCode = await runBench({
+  const done = runBench({
     model: positionals[0] ?? "smollm2-135m",
     against: values.against,
     json: values.json,
@@ -325,5 +319,10 @@ if (import.meta.main) {
     rounds: values.rounds === undefined ? undefined : Number(values.rounds),
     only: values.only?.split(","),
     spinning: !values["no-spinning"],
+  });
+  process.exitCode = await done.catch((error: unknown) => {
+    if (!(error instanceof IroriError)) throw error;
+    console.error(`irori: ${error.message}`);
+    return 1;
   });
 }

@@ -31,7 +31,7 @@ export async function streamAnswer(lease: Lease, request: GenerateRequest, optio
 /** "24 tokens · 310 tokens/s · first token after 104 ms (opening 71 ms) · seed 7". */
 export function summary({ ids, promptTokens, stop, seed, timings }: Answer): string {
   const { firstTokenMs, openMs, tokensPerSecond } = timings;
-  const opening = openMs > 0 ? ` (opening ${openMs.toFixed(0)} ms)` : "";
+  const opening = openMs >= 1 ? ` (opening ${openMs.toFixed(0)} ms)` : "";
   const parts = [`prompt ${promptTokens}, answer ${ids.length} tokens`];
   if (tokensPerSecond > 0) parts.push(`${tokensPerSecond.toFixed(0)} tokens/s`);
   if (ids.length > 0) parts.push(`first token after ${firstTokenMs.toFixed(0)} ms${opening}`);

@@ -68,17 +68,17 @@ export class Lease implements AsyncDisposable {
   readonly manifest: Manifest;
   readonly #resident: Resident;
   readonly #engine: EngineOptions;
-  readonly #start: number;
-  #openMs: number | undefined;
+  /** What the first answer is told of the opening before it. */
+  #leaseMs: number;
   #isHeld = true;
 
   /** Leases come from `Engine.lease`. */
-  constructor(resident: Resident, engine: EngineOptions, start: number) {
+  constructor(resident: Resident, engine: EngineOptions, leaseMs: number) {
     this.model = resident.model;
     this.manifest = resident.manifest;
     this.#resident = resident;
     this.#engine = engine;
-    this.#start = start;
+    this.#leaseMs = leaseMs;
   }
 
   /** Token ids of a text; `control` lets control tokens in it stand for themselves. */
@@ -100,7 +100,7 @@ export class Lease implements AsyncDisposable {
 
   /** Opens the Program, if nobody did; resolves when the model is ready to run. */
   async warm(): Promise<void> {
-    await this.#setting();
+    await this.#held().step();
   }
 
   /** Streams an answer; ends with an "end" event also when the signal aborts. */
@@ -164,15 +164,18 @@ export class Lease implements AsyncDisposable {
     return score(await this.#setting(), this.#checkedIds(ids), options);
   }
 
+  #held(): Resident {
+    if (this.#isHeld) return this.#resident;
+    throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
+  }
+
   async #setting(): Promise<GenerationSetting> {
-    if (!this.#isHeld)
-      throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
-    const resident = this.#resident;
+    const resident = this.#held();
+    const asked = this.#engine.now();
     const step = await resident.step();
-    this.#openMs ??= this.#engine.now() - this.#start;
-    const openMs = this.#openMs;
-    // later answers over this lease opened nothing
-    this.#openMs = 0;
+    // only the first answer over this lease waited for the lease
+    const openMs = this.#leaseMs + this.#engine.now() - asked;
+    this.#leaseMs = 0;
     return {
       model: this.model,
       config: this.manifest.config,
@@ -224,7 +227,7 @@ export class Engine implements AsyncDisposable {
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
     const resident = await this.#resident(model, options.form ?? "blocks", options);
     if (warm) resident.step().catch(() => undefined);
-    return new Lease(resident, this.#options, start);
+    return new Lease(resident, this.#options, now() - start);
   }
 
   async #resident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {

@@ -26,7 +26,7 @@ export interface GenerationRequest {
 export type StopReason = "length" | "stop" | "cancelled";
 
 export interface Timings {
-  /** Opening the model for this caller (0 where it was open). */
+  /** What this answer waited for the model to open (next to nothing where it was open). */
   readonly openMs: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
