@@ -61,7 +61,7 @@ function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin
 }
 
 /** One row of two new tokens behind five remembered ones. */
-function cachedRow(hook = "h"): Example {
+function cachedRow(options: Partial<t.AttentionOptions> = {}): Example {
   const [heads, groups, width, capacity] = [4, 2, 16, 12];
   const [q, k, v] = [
     f32("q", 1, "T", heads * width),
@@ -80,7 +80,7 @@ function cachedRow(hook = "h"): Example {
     [turn(q, heads), turn(k, groups), t.reshape(v, [1, "T", groups, width])],
     caches,
     past,
-    { scale: 0.25, hook },
+    { scale: 0.25, hook: "h", ...options },
   );
   const angles = Array.from({ length: 256 }, (_, i) => Math.floor(i / 8) / 2 ** (i % 8));
   const written = (data: Float32Array): Float32Array => data.filter((_, i) => Math.floor(i / width) % capacity < 7);
@@ -146,7 +146,7 @@ const examples: Readonly<Record<string, () => Example>> = {
       values: { x: uniform(3, 32), b: uniform(3, 32), w: uniform(32) },
     };
   },
-  "attention over a KV cache": cachedRow,
+  "attention over a KV cache": () => cachedRow(),
 };
 
 async function assertSame(a: Graph, b: Graph, { values, compare = {} }: Example): Promise<void> {
@@ -239,10 +239,25 @@ test("packed rows: each row's share of one product goes to its kernel, equal to 
   await assertSame(fused, primitivesOnly(plain), example);
 });
 
+for (const options of [{ window: 3 }, { softCap: 0.4 }, { window: 4, softCap: 0.4 }])
+  test(`attention over a KV cache with ${JSON.stringify(options)} has a kernel that equals it`, async () => {
+    const example = cachedRow(options);
+    const plain = t.graph(example.outputs);
+    const fused = t.fuse(plain);
+    assert.match(t.printGraph(fused), /groupQueryAttention/);
+    await assertSame(fused, primitivesOnly(plain), example);
+  });
+
 const kernels: Readonly<Record<string, () => Example>> = {
   softmax: () => ({ outputs: { y: t.softmax(x) }, values: { x: uniform(3, 32) } }),
   rmsNorm: () => ({ outputs: { y: norm(x) }, values: { x: uniform(3, 32), w: uniform(32) } }),
+  layerNorm: () => ({
+    outputs: { y: t.layerNorm(x, f32("w", 32), f32("b", 32), 1e-5) },
+    values: { x: uniform(3, 32), w: uniform(32), b: uniform(32) },
+  }),
   silu: () => ({ outputs: { y: t.silu(x) }, values: { x: uniform(3, 32) } }),
+  gelu: () => ({ outputs: { y: t.gelu(x) }, values: { x: uniform(3, 32) } }),
+  geluTanh: () => ({ outputs: { y: t.geluTanh(x) }, values: { x: uniform(3, 32) } }),
 };
 for (const [name, example] of Object.entries(kernels))
   test(`the kernel of ${name} equals its body`, async () => {

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type Checkpoint, openCheckpoint } from "../src/checkpoint/mod.ts";
-import { type Config, type Family, familyOf, wholeSequence } from "../src/models/mod.ts";
+import { type Config, type Family, familyOf, maskOf, wholeSequence } from "../src/models/mod.ts";
 import type { Value } from "../src/tensor/mod.ts";
 import * as t from "../src/tensor/mod.ts";
 import type { Array_, Values } from "./evaluate.ts";
@@ -57,8 +57,7 @@ async function readArray(checkpoint: Checkpoint, name: string): Promise<Array_> 
 /** The family over whole sequences: inputs ids, positions, mask (int64 [B, T]). */
 export function wholeForward({ family, config, weight }: GoldenFamily) {
   const port = (name: string): Value => t.input(name, "int64", ["B", "T"]);
-  const causal = t.lessEqual(t.reshape(t.arange("T"), [1, 1, 1, "T"]), t.reshape(t.arange("T"), [1, 1, "T", 1]));
-  const mask = t.and(causal, t.cast(t.reshape(port("mask"), ["B", 1, 1, "T"]), "bool"));
+  const mask = maskOf(port("mask"), family.isCausal);
   const hidden = family.trace(config, weight, wholeSequence(port("ids"), port("positions"), mask));
-  return { hidden, logits: family.head(config, weight, hidden) };
+  return { hidden, logits: family.head?.logits(config, weight, hidden), pooled: family.pool?.(config, weight, hidden) };
 }

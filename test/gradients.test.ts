@@ -62,13 +62,36 @@ const unary = (ops: Readonly<Record<string, Unary>>, low = -1, high = 1): Case[]
   Object.entries(ops).map(([name, op]) => ({ name, shapes: [S], low, high, build: (a) => op(a as Value) }));
 const binary = (ops: Readonly<Record<string, Binary>>, shapes: Case["shapes"]): Case[] =>
   Object.entries(ops).map(([name, op]) => ({ name, shapes, build: (a, b) => op(a as Value, b as Value) }));
-const { neg, exp, tanh, sigmoid, erf, sin, cos, silu, softmax, logSumExp, log, sqrt, reciprocal, add, sub, mul, max } =
-  t;
+const {
+  neg,
+  exp,
+  tanh,
+  sigmoid,
+  erf,
+  sin,
+  cos,
+  silu,
+  gelu,
+  geluTanh,
+  softmax,
+  logSumExp,
+  log,
+  sqrt,
+  reciprocal,
+  add,
+  sub,
+  mul,
+  max,
+} = t;
+
+/** Keeps what `max` compares more than a difference step apart: at a tie it has no derivative. */
+const apart = t.constant(Float32Array.of(-5, 5, 0), [3]);
 
 const cases: readonly Case[] = [
-  ...unary({ neg, exp, tanh, sigmoid, erf, sin, cos, silu, softmax, logSumExp }),
+  ...unary({ neg, exp, tanh, sigmoid, erf, sin, cos, silu, gelu, geluTanh, softmax, logSumExp }),
   ...unary({ log, sqrt, reciprocal }, 0.5, 2),
-  ...binary({ add, sub, mul, max }, [S, S]),
+  ...binary({ add, sub, mul }, [S, S]),
+  { name: "max", shapes: [S, S], build: (a, b) => max(a as Value, t.add(b as Value, apart)) },
   ...binary({ "add, broadcast": add, "sub, broadcast": sub, "mul, broadcast": mul }, [
     [2, 1, 3],
     [4, 1],
@@ -96,7 +119,7 @@ const cases: readonly Case[] = [
   { name: "split, one part unused", shapes: [[2, 5]], build: (a) => t.split(a as Value, 1, [2, 3])[1] as Value },
   { name: "sum", shapes: [[2, 3, 4]], build: (a) => t.sum(a as Value, [0, 2]) },
   { name: "sum, axes kept", shapes: [[2, 3, 4]], build: (a) => t.sum(a as Value, [1], true) },
-  { name: "maxOver", shapes: [S], build: (a) => t.maxOver(a as Value, [1]) },
+  { name: "maxOver", shapes: [S], build: (a) => t.maxOver(t.add(a as Value, apart), [1]) },
   { name: "mean", shapes: [S], build: (a) => t.mean(a as Value, [1], true) },
   ...[false, true].flatMap((transA) =>
     [false, true].map((transB) => ({
@@ -117,6 +140,11 @@ const cases: readonly Case[] = [
   },
   { name: "pick", shapes: [[3, 4]], fixed: { index }, build: (a) => t.pick(a as Value, indexInput) },
   { name: "place", shapes: [[3]], fixed: { index }, build: (a) => t.place(a as Value, indexInput, [3, 4]) },
+  {
+    name: "layerNorm",
+    shapes: [[2, 2, 3], [3], [3]],
+    build: (a, b, c) => t.layerNorm(a as Value, b as Value, c as Value, 1e-5),
+  },
   { name: "rmsNorm", shapes: [[2, 2, 3], [3]], build: (a, b) => t.rmsNorm(a as Value, b as Value, 1e-5) },
   {
     name: "linear",

@@ -1,8 +1,8 @@
 // From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept exact.
 // It does not know tokenizers, stores or the runtime.
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
-import type { BlockType, Checkpoint, TensorInfo } from "../checkpoint/mod.ts";
-import type { Config, Family } from "../models/mod.ts";
+import type { BlockType, Checkpoint } from "../checkpoint/mod.ts";
+import type { Config, Family, Gguf } from "../models/mod.ts";
 import type { Form, FormReport, StoredTensor } from "./manifest.ts";
 import type { MappedFileWriter } from "./mapped-file.ts";
 
@@ -45,9 +45,9 @@ export async function convertWeights(
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 function locate(checkpoint: Checkpoint, family: Family, config: Config, name: string, shape: readonly number[]) {
-  const { name: stored, rows } =
-    checkpoint.format === "gguf" ? family.ggufTensor(config, name) : { name, rows: undefined };
-  const info: TensorInfo | undefined = checkpoint.tensors.get(stored);
+  const { names, rows } = namesOf(checkpoint, family, config, name);
+  const info = names.map((each) => checkpoint.tensors.get(each)).find((each) => each !== undefined);
+  const stored = names[0] as string;
   if (info === undefined)
     throw new IroriError("bad-file", {
       what: `${checkpoint.files[0]}: the tensor ${stored} is missing`,
@@ -58,6 +58,20 @@ function locate(checkpoint: Checkpoint, family: Family, config: Config, name: st
   if (info.shape.join() !== shape.join())
     throw new IroriError("bad-file", { what: `tensor ${stored}: shape`, got: `[${info.shape}]`, wanted: `[${shape}]` });
   return { info, rows };
+}
+
+/** Names that a weight may have in the checkpoint, the usual one first. */
+function namesOf(checkpoint: Checkpoint, family: Family, config: Config, name: string) {
+  if (checkpoint.format === "gguf") {
+    const { name: stored, rows } = (family.gguf as Gguf<Config>).tensor(config, name);
+    return { names: [stored], rows };
+  }
+  const { prefix } = family;
+  const names = [name, name.startsWith(prefix) ? name.slice(prefix.length) : `${prefix}${name}`];
+  // checkpoints converted from TensorFlow
+  const old = (each: string) =>
+    each.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(/LayerNorm\.bias$/, "LayerNorm.beta");
+  return { names: [...names, ...names.map(old)], rows: undefined };
 }
 
 /** Row r of the result is row rows(r) of the source; rows of blocks are whole. */

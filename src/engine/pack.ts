@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
-import { families } from "../models/mod.ts";
+import { decoderNamed } from "../models/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import {
   fold,
@@ -41,12 +41,7 @@ type Tracer<T> = (...args: Parameters<typeof stepGraph>) => T;
 
 /** A prepared model traced by `tracer`, over the arrays of its weights file. */
 function traced<T>(manifest: Manifest, rows: number, tracer: Tracer<T>): T {
-  const family = families.find((each) => each.name === manifest.family);
-  if (family === undefined)
-    throw new IroriError("unsupported", {
-      what: `the prepared model is of the family "${manifest.family}"`,
-      wanted: "one this version knows",
-    });
+  const family = decoderNamed(manifest.family);
   const leaves = new Map<string, Value>();
   const weights = (name: string): Value => {
     const stored = manifest.tensors[name];

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
-import { type Config, type Family, familyOf, familyOfGguf } from "../models/mod.ts";
+import { type Config, type Decoder, decoderNamed, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
 import { type ConvertOptions, convertWeights } from "./convert.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
@@ -13,18 +13,15 @@ import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** The model that a checkpoint holds. */
-async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
+async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Decoder; readonly config: Config }> {
   if (checkpoint.format === "gguf") {
-    const family = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
-    const has = (name: string) => checkpoint.tensors.has(name);
-    return {
-      family,
-      config: await family.readGguf({
-        metadata: checkpoint.metadata,
-        has,
-        read: (name) => checkpoint.readFloat32(name),
-      }),
-    };
+    const { name, gguf } = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
+    const config = await (gguf as Gguf<Config>).readConfig({
+      metadata: checkpoint.metadata,
+      has: (tensor) => checkpoint.tensors.has(tensor),
+      read: (tensor) => checkpoint.readFloat32(tensor),
+    });
+    return { family: decoderNamed(name), config };
   }
   const type = (checkpoint.config as { model_type?: unknown } | undefined)?.model_type;
   if (typeof type !== "string")
@@ -32,7 +29,7 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Fami
       what: `${checkpoint.files[0]}: config.json does not name a model_type`,
       next: "give the folder that holds config.json beside the weights",
     });
-  const family = familyOf(type);
+  const family = decoderNamed(familyOf(type).name);
   return { family, config: family.parseConfig(checkpoint.config) };
 }
 

@@ -1,7 +1,7 @@
 // The step that generates: new tokens of each row over its KvCache, and the best candidates of the positions asked for.
 // It does not know prompts, sampling or where weights lie.
 
-import { type CachedRows, type Config, cachedRows, type Family, type Weights } from "../models/mod.ts";
+import { type CachedRows, type Config, cachedRows, type Decoder, type Weights } from "../models/mod.ts";
 import {
   cutAtTaps,
   fuse,
@@ -26,11 +26,11 @@ import { candidatesOf } from "./candidates.ts";
  * `topLogits` and `topIds` [W, 65] descending (the 65th bounds all others), and `exactLogits` [W, 64]: the candidates' logits
  * without the rounding of a quantised head, which costs 64 rows of its table.
  */
-function wholeStep(family: Family, config: Config, weights: Weights, rows: number): Graph {
+function wholeStep(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
   const tokens: CachedRows = cachedRows(config, rows);
   const all = family.trace(config, weights, tokens);
   const hidden = tap(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
-  const logits = family.head(config, weights, hidden);
+  const logits = family.head.logits(config, weights, hidden);
   const count = candidatesOf(config);
   const [topLogits, topIds] = topK(logits, Math.min(count + 1, config.vocabSize));
   const exactLogits = candidateLogits(family, config, weights, hidden, slice(topIds, 1, 0, count));
@@ -45,14 +45,14 @@ function wholeStep(family: Family, config: Config, weights: Weights, rows: numbe
 const HIDDEN = "step.hidden";
 
 /** The step in one piece. */
-export const stepGraph = (family: Family, config: Config, weights: Weights, rows: number): Graph =>
+export const stepGraph = (family: Decoder, config: Config, weights: Weights, rows: number): Graph =>
   fuse(wholeStep(family, config, weights, rows));
 
 /**
  * The step in three: half of the layers, the other half, the head. They open side by side, and the head is the same for any
  * number of rows. A stage's outputs that a later one takes go by the names of their HookPoints.
  */
-export function stepStages(family: Family, config: Config, weights: Weights, rows: number): readonly Graph[] {
+export function stepStages(family: Decoder, config: Config, weights: Weights, rows: number): readonly Graph[] {
   const cuts = [`blocks.${config.layers >> 1}.hook_resid_pre`, HIDDEN];
   const [first, second, head] = cutAtTaps(wholeStep(family, config, weights, rows), cuts).map((stage) =>
     fuse(stage),
@@ -61,8 +61,8 @@ export function stepStages(family: Family, config: Config, weights: Weights, row
 }
 
 /** The head over the rows of its table that `ids` [W, n] name: [W, n]. */
-function candidateLogits(family: Family, config: Config, weights: Weights, hidden: Value, ids: Value): Value {
-  const table = family.headWeight(config);
+function candidateLogits(family: Decoder, config: Config, weights: Weights, hidden: Value, ids: Value): Value {
+  const table = family.head.weight(config);
   const rowsOf: Weights = (name, shape) => (name === table ? gather(weights(name, shape), ids) : weights(name, shape));
-  return reshape(family.head(config, rowsOf, reshape(hidden, ["W", 1, config.hiddenSize])), ids.shape);
+  return reshape(family.head.logits(config, rowsOf, reshape(hidden, ["W", 1, config.hiddenSize])), ids.shape);
 }

@@ -1,17 +1,43 @@
 // The families Irori knows, one row each.
 import { IroriError } from "../base/mod.ts";
-import type { Family } from "./family.ts";
+import { bert, roberta, xlmRoberta } from "./bert.ts";
+import { distilbert } from "./distilbert.ts";
+import type { Decoder, Family } from "./family.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
+import { gptNeo } from "./gpt-neo.ts";
+import { gptNeox } from "./gpt-neox.ts";
+import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+import { smollm3 } from "./smollm3.ts";
 
-export const families: readonly Family[] = [llama as Family];
+export const families = [
+  ...[llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, olmo2, smollm3],
+  ...[gpt2, gptNeo, gptNeox],
+  ...[bert, roberta, xlmRoberta, distilbert],
+] as readonly Family[];
 
 /** The family of a config.json's `model_type`. */
 export function familyOf(modelType: string): Family {
-  return find(modelType, (family) => family.name === modelType);
+  return find(modelType, (family) => family.modelTypes.includes(modelType));
 }
 /** The family of a GGUF's `general.architecture`. */
 export function familyOfGguf(architecture: string): Family {
-  return find(architecture, (family) => family.ggufNames.includes(architecture));
+  return find(architecture, (family) => family.gguf?.architectures.includes(architecture) ?? false);
+}
+/** The decoder of a name; throws for an encoder, which makes hidden states but no text. */
+export function decoderNamed(name: string): Decoder {
+  const family = find(name, (each) => each.name === name);
+  if (family.head !== undefined) return family as Decoder;
+  throw new IroriError("unsupported", {
+    what: `a ${name} makes no text: it is an encoder`,
+    wanted: families.flatMap((each) => (each.head === undefined ? [] : [each.name])).join(", "),
+  });
 }
 function find(name: string, is: (family: Family) => boolean): Family {
   const family = families.find(is);

@@ -32,6 +32,10 @@ export interface Tokens {
   /** int64, leading shape `lead`: [B, T] all at once, or [1, T] with the rows packed one behind the other over their KvCaches. */
   readonly ids: Value;
   readonly lead: readonly Dim[];
+  /** int64, broadcastable to `lead`: each token's place in its text, from 0. */
+  readonly positions: Value;
+  /** int64 [B, T]: which text of a pair a token belongs to (BERT); absent: all to the first. */
+  readonly types?: Value | undefined;
   /** q [...lead, H, K]; k, v [...lead, G, K] before rotation → z [...lead, H, K]. HookPoints under `options.hook`. */
   attend(
     layer: number,
@@ -56,21 +60,42 @@ export interface GgufSource {
   readonly read: (tensor: string) => Promise<Float32Array>;
 }
 
+/** How GGUF files hold a family. */
+export interface Gguf<C extends Config> {
+  /** `general.architecture` values. */
+  readonly architectures: readonly string[];
+  readConfig(source: GgufSource): Promise<C>;
+  tensor(config: C, name: string): GgufTensor;
+}
+
+/** From hidden states to logits. */
+export interface Head<C extends Config> {
+  /** Logits [..., V] of hidden states [..., D]. */
+  logits(config: C, weights: Weights, hidden: Value): Value;
+  /** Name of the weight that the hidden states are multiplied with. */
+  weight(config: C): string;
+}
+
 export interface Family<C extends Config = Config> {
-  /** `model_type` of config.json. */
   readonly name: string;
-  /** `general.architecture` values of GGUF files that hold it. */
-  readonly ggufNames: readonly string[];
+  /** Values of `model_type` in config.json. */
+  readonly modelTypes: readonly string[];
+  /** In front of every tensor's name in checkpoints saved with a head, and missing in those saved without, or the other way round. */
+  readonly prefix: string;
+  /** Whether a token sees only those before it. */
+  readonly isCausal: boolean;
   /** Reads config.json as transformers 4 and 5 write it; a setting that is not supported throws. */
   parseConfig(json: unknown): C;
-  readGguf(source: GgufSource): Promise<C>;
   /** Every weight: checkpoint name and shape. */
   weights(config: C): ReadonlyMap<string, readonly number[]>;
-  ggufTensor(config: C, name: string): GgufTensor;
   /** Hidden states [...lead, D] after the final norm. */
   trace(config: C, weights: Weights, tokens: Tokens): Value;
-  /** Logits [..., V] of hidden states [..., D]. */
-  head(config: C, weights: Weights, hidden: Value): Value;
-  /** Name of the weight that the head multiplies with. */
-  headWeight(config: C): string;
+  /** What predicts tokens; encoders have none. */
+  readonly head?: Head<C>;
+  /** Sentence vectors [B, D] of hidden states [B, T, D]: an encoder's trained pooler. */
+  pool?(config: C, weights: Weights, hidden: Value): Value;
+  readonly gguf?: Gguf<C>;
 }
+
+/** A family that predicts tokens. */
+export type Decoder<C extends Config = Config> = Family<C> & { readonly head: Head<C> };

@@ -1,8 +1,16 @@
 // Angles of rotary embeddings: inverse frequencies with their scalings, and the tables a Graph gathers from.
 // It does not know families; formulas follow transformers' modeling_rope_utils.
 import { IroriError } from "../base/mod.ts";
-import { arange, cast, constant, cos, mul, reshape, sin } from "../tensor/mod.ts";
+import { arange, cast, constant, cos, mul, reshape, scalar, sin, type Value } from "../tensor/mod.ts";
 import type { RotaryTables } from "./family.ts";
+
+/** How the tokens of a model are rotated. */
+export interface Rotary {
+  readonly theta: number;
+  readonly scaling: RotaryScaling;
+  /** Share of a head's channels that is rotated, the first ones. */
+  readonly share: number;
+}
 
 export type RotaryScaling =
   | { readonly type: "default" }
@@ -13,6 +21,17 @@ export type RotaryScaling =
       readonly lowFrequency: number;
       readonly highFrequency: number;
       readonly originalPositions: number;
+    }
+  | {
+      readonly type: "yarn";
+      readonly factor: number;
+      readonly originalPositions: number;
+      /** Turns within the original positions above which a frequency is kept, and below which it is divided. */
+      readonly fast: number;
+      readonly slow: number;
+      readonly isTruncated: boolean;
+      /** Factor of the tables. */
+      readonly magnitude: number;
     }
   /** Divisors of each frequency, as GGUF's rope_freqs.weight stores them. */
   | { readonly type: "factors"; readonly factors: readonly number[] };
@@ -33,6 +52,8 @@ export function inverseFrequencies(theta: number, size: number, scaling: RotaryS
           wanted: plain.length,
         });
       return plain.map((f, i) => f / (scaling.factors[i] as number));
+    case "yarn":
+      return yarnFrequencies(plain, theta, size, scaling);
     case "llama3":
       return plain.map((f) => llama3Frequency(f, scaling));
   }
@@ -47,9 +68,36 @@ function llama3Frequency(f: number, s: Extract<RotaryScaling, { type: "llama3" }
   return ((1 - smooth) * f) / s.factor + smooth * f;
 }
 
+/** Fast frequencies kept, slow ones divided by the factor, a ramp over the channels between (transformers' find_correction_range). */
+function yarnFrequencies(
+  plain: Float32Array,
+  theta: number,
+  size: number,
+  s: Extract<RotaryScaling, { type: "yarn" }>,
+): Float32Array {
+  const channel = (turns: number): number =>
+    (size * Math.log(s.originalPositions / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const [from, to] = [channel(s.fast), channel(s.slow)];
+  const low = Math.max(s.isTruncated ? Math.floor(from) : from, 0);
+  const high = Math.min(s.isTruncated ? Math.ceil(to) : to, size - 1);
+  const width = high === low ? 0.001 : high - low;
+  return plain.map((f, i) => {
+    const divided = Math.min(1, Math.max(0, (i - low) / width));
+    return (f / s.factor) * divided + f * (1 - divided);
+  });
+}
+
 /** cos and sin of position · frequency for `positions` rows (one more than a context: the attention kernel's spare token). */
-export function rotaryTables(frequencies: Float32Array, positions: number): RotaryTables {
+export function rotaryTables(frequencies: Float32Array, positions: number, magnitude = 1): RotaryTables {
   const rows = reshape(cast(arange(positions), "float32"), [positions, 1]);
   const angles = mul(rows, constant(frequencies, [1, frequencies.length]));
-  return { cos: cos(angles), sin: sin(angles) };
+  const scaled = (table: Value): Value => (magnitude === 1 ? table : mul(table, scalar(magnitude)));
+  return { cos: scaled(cos(angles)), sin: scaled(sin(angles)) };
+}
+
+/** The tables of a model: its rotary settings, head size and context. */
+export function tablesOf({ theta, scaling, share }: Rotary, headSize: number, positions: number): RotaryTables {
+  const size = Math.floor(headSize * share);
+  const magnitude = scaling.type === "yarn" ? scaling.magnitude : 1;
+  return rotaryTables(inverseFrequencies(theta, size, scaling), positions + 1, magnitude);
 }

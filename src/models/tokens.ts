@@ -2,8 +2,12 @@
 // They do not know families.
 import {
   type AttentionOptions,
+  and,
+  arange,
   attention,
   cachedAttention,
+  cast,
+  causalMask,
   concat,
   type Dim,
   input,
@@ -19,18 +23,33 @@ import type { Config, RotaryTables, Tokens } from "./family.ts";
 /**
  * All tokens at once.
  * @param ids int64 [B, T]
- * @param positions int64 [B, T]: rows of the rotary tables
- * @param mask bool [B|1, 1, T, T]: true where a query may see a key
+ * @param positions int64 [B, T]: each token's place in its text, from 0
+ * @param mask bool [B|1, 1, T, T]: true where a query may see a key; a layer's window narrows it by order in the sequence
  */
-export function wholeSequence(ids: Value, positions: Value, mask: Value): Tokens {
+export function wholeSequence(ids: Value, positions: Value, mask: Value, types?: Value): Tokens {
+  const length = ids.shape[1] as Dim;
+  const order = (shape: readonly Dim[]): Value => reshape(arange(length), shape);
   return {
     ids,
     lead: ids.shape,
+    positions,
+    types,
     attend(_layer, q, k, v, tables, options) {
       const turn = (x: Value, name: string) => rotated(x, tables, positions, `${options.hook}.${name}`);
-      return attention(turn(q, "hook_rot_q"), turn(k, "hook_rot_k"), v, mask, options);
+      const { window } = options;
+      const seen =
+        window === undefined ? mask : and(mask, causalMask(order([1, 1, 1, length]), order([1, 1, length, 1]), window));
+      return attention(turn(q, "hook_rot_q"), turn(k, "hook_rot_k"), v, seen, options);
     },
   };
+}
+
+/** bool [B|1, 1, T, T] for `wholeSequence`: real tokens (attention mask int64 [B, T]), none after the query where `isCausal`. */
+export function maskOf(attentionMask: Value, isCausal: boolean): Value {
+  const [batch, length] = attentionMask.shape as [Dim, Dim];
+  const real = cast(reshape(attentionMask, [batch, 1, 1, length]), "bool");
+  const order = (shape: readonly Dim[]): Value => reshape(arange(length), shape);
+  return isCausal ? and(causalMask(order([1, 1, 1, length]), order([1, 1, length, 1]), undefined), real) : real;
 }
 
 const rotated = (x: Value, tables: RotaryTables | undefined, positions: Value, hook: string): Value =>
@@ -99,5 +118,16 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     });
     return concat(zs, 1);
   };
-  return { ids, lead: ids.shape, attend, caches, rows: all.map((row) => row.ids) };
+  const places = concat(
+    all.map((row) => positionsFrom(row.past, row.length)),
+    0,
+  );
+  return {
+    ids,
+    lead: ids.shape,
+    positions: reshape(places, ids.shape),
+    attend,
+    caches,
+    rows: all.map((row) => row.ids),
+  };
 }

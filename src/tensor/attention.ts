@@ -1,24 +1,39 @@
 // Attention as functions in primitives: over all tokens at once, and of one row over its KvCache; with the kernel that equals the latter.
 // HookPoints inside (scores, pattern) have names under the function's `hook` attribute.
 import { addDims, type Dim, divideDims } from "./dim.ts";
-import { isPositionsFrom, isRotary, positionsFrom, rotary, softmax, tap } from "./functions.ts";
+import { isPositionsFrom, isRotary, positionsFrom, rotary, softCap, softmax, tap } from "./functions.ts";
 import { valueHash } from "./graph.ts";
-import { arange, concat, lessEqual, reshape, rowShare, split, splitOrigin, transpose, where } from "./ops.ts";
+import {
+  and,
+  arange,
+  concat,
+  less,
+  lessEqual,
+  reshape,
+  rowShare,
+  split,
+  splitOrigin,
+  sub,
+  transpose,
+  where,
+} from "./ops.ts";
 import { matmul, scatterRows } from "./products.ts";
-import { apply, applyAll, defineFunction, type Op, scalar, type Value } from "./value.ts";
+import { apply, applyAll, defineFunction, int64, type Op, scalar, type Value } from "./value.ts";
 
 /** Stands for minus infinity without making NaN of a row that sees nothing. */
 const NEVER = -3e38;
 
 /** softmax(q kᵀ · scale where mask) v by groups of heads: q [B,T,H,K]; k, v [B,S,G,K]; mask bool [B|1,1,T,S] → [B,T,H,K]. */
-const attentionOp = defineFunction("attention", ([q, k, v, mask], { scale, hook }) => {
+const attentionOp = defineFunction("attention", ([q, k, v, mask], attrs) => {
+  const { scale, hook, softCap: cap } = attrs as unknown as AttentionOptions;
   const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
   const [, s, g] = (k as Value).shape as [Dim, Dim, number];
   const perGroup = divideDims(h, g) as number;
   // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
   const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
-  const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale as number });
-  const scores = tap(reshape(raw, [b, h, t, s]), `${hook}.hook_attn_scores`);
+  const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale });
+  const capped = cap === undefined ? raw : softCap(raw, cap);
+  const scores = tap(reshape(capped, [b, h, t, s]), `${hook}.hook_attn_scores`);
   const pattern = tap(softmax(where(mask as Value, scores, scalar(NEVER))), `${hook}.hook_pattern`);
   const z = matmul(reshape(pattern, [b, g, perGroup, t, s]), heads(v as Value, s, 1));
   return [reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d])];
@@ -28,20 +43,30 @@ export interface AttentionOptions {
   readonly scale: number;
   /** Prefix of the names of the HookPoints inside, "blocks.0.attn". */
   readonly hook: string;
+  /** A query sees the last `window` tokens, its own included. Default: all before it. */
+  readonly window?: number | undefined;
+  /** Scores are bounded by ±softCap (Gemma 2). */
+  readonly softCap?: number | undefined;
 }
 export const attention = (q: Value, k: Value, v: Value, mask: Value, options: AttentionOptions): Value =>
   apply(attentionOp, [q, k, v, mask], { ...options });
 
+/** Which keys a query sees, by their positions (int64, to be broadcast): none after it, and none before its window. */
+export function causalMask(keys: Value, queries: Value, window: number | undefined): Value {
+  const before = lessEqual(keys, queries);
+  return window === undefined ? before : and(before, less(sub(queries, keys), int64(window)));
+}
+
 /** One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [1,T,H,K], caches']. */
-const cachedAttentionOp = defineFunction("cachedAttention", ([q, k, v, kCache, vCache, past], { scale, hook }) => {
+const cachedAttentionOp = defineFunction("cachedAttention", ([q, k, v, kCache, vCache, past], attrs) => {
+  const options = attrs as unknown as AttentionOptions;
   const t = (q as Value).shape[1] as Dim;
   const c = (kCache as Value).shape[2] as Dim;
   const positions = positionsFrom(past as Value, t);
   const swap = (x: Value): Value => transpose(x, [0, 2, 1, 3]);
   const keys = scatterRows(kCache as Value, positions, swap(k as Value));
   const values = scatterRows(vCache as Value, positions, swap(v as Value));
-  const mask = lessEqual(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]));
-  const options = { scale: scale as number, hook: hook as string };
+  const mask = causalMask(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]), options.window);
   return [attention(q as Value, swap(keys), swap(values), mask, options), keys, values];
 });
 export const cachedAttention = (
@@ -65,7 +90,7 @@ export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op
 const groupQueryAttentionOp = defineFunction(
   "groupQueryAttention",
   ([qkv, kCache, vCache, past, cosTable, sinTable], attrs) => {
-    const { heads, kvHeads, headSize, scale, hook } = attrs as unknown as GroupQueryAttrs;
+    const { heads, kvHeads, headSize, ...options } = attrs as unknown as GroupQueryAttrs;
     const t = (qkv as Value).shape[1] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
     const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
@@ -77,13 +102,13 @@ const groupQueryAttentionOp = defineFunction(
       [turn(q as Value), turn(k as Value), v as Value],
       [kCache as Value, vCache as Value],
       past as Value,
-      { scale, hook },
+      options,
     );
     return [reshape(z, [1, t, heads * headSize]), keys, values];
   },
   {
     emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable], node) => {
-      const { heads, kvHeads, headSize, scale } = node.attrs as unknown as GroupQueryAttrs;
+      const { heads, kvHeads, headSize, scale, window, softCap: cap } = node.attrs as unknown as GroupQueryAttrs;
       const t = (node.inputs[0] as Value).shape[1] as Dim;
       const capacity = (node.inputs[1] as Value).shape[2] as Dim;
       const width = (heads + 2 * kvHeads) * headSize;
@@ -96,7 +121,11 @@ const groupQueryAttentionOp = defineFunction(
       const [z, keys, values] = e.node(
         "GroupQueryAttention",
         [padded, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable] as string[],
-        { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
+        {
+          ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
+          ...(window !== undefined && { local_window_size: window }),
+          ...(cap !== undefined && { softcap: { float: cap } }),
+        },
         3,
         "com.microsoft",
       );
@@ -106,12 +135,10 @@ const groupQueryAttentionOp = defineFunction(
     },
   },
 );
-interface GroupQueryAttrs {
+interface GroupQueryAttrs extends AttentionOptions {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headSize: number;
-  readonly scale: number;
-  readonly hook: string;
 }
 
 /** One row's share of q, k and v that come from one packed product: the share of the product itself. */
@@ -144,8 +171,7 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
     heads,
     kvHeads,
     headSize,
-    scale: attrs.scale,
-    hook: attrs.hook,
+    ...attrs,
   });
   return [reshape(kernel[0] as Value, [1, t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
 }

@@ -9,6 +9,7 @@ import {
   concat,
   div,
   equal,
+  erf,
   exp,
   expandTo,
   log,
@@ -25,6 +26,7 @@ import {
   sqrt,
   sub,
   sum,
+  tanh,
 } from "./ops.ts";
 import { flattenRows, gather, matmul, pick, scatterAdd } from "./products.ts";
 import { apply, applyAll, constant, defineFunction, type Op, scalar, type Value } from "./value.ts";
@@ -133,6 +135,34 @@ export const skipRmsNorm = (a: Value, b: Value, w: Value, epsilon: number): read
   applyAll(skipRmsNormOp, [a, b, w], { epsilon }) as unknown as readonly [Value, Value];
 export const isRmsNorm = (node: { readonly op: Op }): boolean => node.op === rmsNormOp;
 
+const layerNormOp = defineFunction(
+  "layerNorm",
+  ([x, w, b], { epsilon, hook }) => {
+    const named = (value: Value, name: string) => (hook === undefined ? value : tap(value, `${hook}.${name}`));
+    const centred = sub(x as Value, mean(x as Value, [-1], true));
+    const scale = named(sqrt(add(mean(mul(centred, centred), [-1], true), scalar(epsilon as number))), "hook_scale");
+    return [add(mul(named(div(centred, scale), "hook_normalized"), w as Value), b as Value)];
+  },
+  {
+    emit: (e, inputs, { attrs }) => [
+      e.one("LayerNormalization", inputs, { axis: -1, epsilon: float(attrs.epsilon as number) }),
+    ],
+    // n = (x − μ) / σ; dx = (h − mean(h) − n · mean(h·n)) / σ with h = dy·w
+    vjp: ([ct], { inputs: [x, w], attrs }) => {
+      if (ct === undefined || x === undefined || w === undefined) return [];
+      const centred = sub(x, mean(x, [-1], true));
+      const inverse = reciprocal(sqrt(add(mean(mul(centred, centred), [-1], true), scalar(attrs.epsilon as number))));
+      const n = mul(centred, inverse);
+      const h = mul(ct, w);
+      const dx = mul(sub(sub(h, mean(h, [-1], true)), mul(n, mean(mul(h, n), [-1], true))), inverse);
+      return [dx, sum(flattenRows(mul(ct, n)), [0]), sum(flattenRows(ct), [0])];
+    },
+  },
+);
+/** (x − mean) / √(variance + ε) · w + b over the last axis (Ba et al. 2016); HookPoints as rmsNorm's. */
+export const layerNorm = (x: Value, w: Value, b: Value, epsilon: number, hook?: string): Value =>
+  apply(layerNormOp, [x, w, b], { epsilon, hook });
+
 // ---- activations
 
 const siluOp = defineFunction("silu", ([x]) => [mul(x as Value, sigmoid(x as Value))], {
@@ -146,6 +176,44 @@ const siluOp = defineFunction("silu", ([x]) => [mul(x as Value, sigmoid(x as Val
 });
 /** x · sigmoid(x). */
 export const silu = (x: Value): Value => apply(siluOp, [x]);
+
+const geluOp = defineFunction(
+  "gelu",
+  ([x]) => [mul(mul(x as Value, scalar(0.5)), add(scalar(1), erf(mul(x as Value, scalar(Math.SQRT1_2)))))],
+  {
+    emit: (e, inputs) => [e.one("Gelu", inputs)],
+    // dx = Φ(x) + x φ(x)
+    vjp: ([ct], { inputs: [x] }) => {
+      if (ct === undefined || x === undefined) return [];
+      const area = mul(scalar(0.5), add(scalar(1), erf(mul(x, scalar(Math.SQRT1_2)))));
+      const density = mul(exp(mul(mul(x, x), scalar(-0.5))), scalar(1 / Math.sqrt(2 * Math.PI)));
+      return [mul(ct, add(area, mul(x, density)))];
+    },
+  },
+);
+/** x · Φ(x), Φ the normal distribution's (Hendrycks & Gimpel 2016). */
+export const gelu = (x: Value): Value => apply(geluOp, [x]);
+
+/** 2 √(2/π) and the factor of x³ in the tanh form of GELU. */
+const [GELU_SLOPE, GELU_CUBE] = [2 * Math.sqrt(2 / Math.PI), 0.044715];
+const geluTanhOp = defineFunction("geluTanh", ([x]) => [mul(x as Value, geluGate(x as Value))], {
+  emit: (e, inputs) => [e.one("Gelu", inputs, { approximate: "tanh" })],
+  // y = x s with s = sigmoid(u): dx = s + x s (1 − s) u'
+  vjp: ([ct], { inputs: [x] }) => {
+    if (ct === undefined || x === undefined) return [];
+    const s = geluGate(x);
+    const slope = mul(scalar(GELU_SLOPE), add(scalar(1), mul(scalar(3 * GELU_CUBE), mul(x, x))));
+    return [mul(ct, add(s, mul(mul(mul(x, s), sub(scalar(1), s)), slope)))];
+  },
+});
+/** (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, which is sigmoid of twice the argument. */
+const geluGate = (x: Value): Value =>
+  sigmoid(mul(scalar(GELU_SLOPE), add(x, mul(scalar(GELU_CUBE), mul(x, mul(x, x))))));
+/** GELU with tanh for the normal distribution ("gelu_new", "gelu_pytorch_tanh"). */
+export const geluTanh = (x: Value): Value => apply(geluTanhOp, [x]);
+
+/** c · tanh(x / c): values bounded by ±c. */
+export const softCap = (x: Value, cap: number): Value => mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
 
 // ---- linear layers over weights [N, K], as checkpoints store them
 

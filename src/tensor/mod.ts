@@ -1,9 +1,12 @@
-export { type AttentionOptions, attention, cachedAttention } from "./attention.ts";
+export { type AttentionOptions, attention, cachedAttention, causalMask } from "./attention.ts";
 export { addDims, type Dim, divideDims, evaluateDim, mulDims, sizeOf, subDims } from "./dim.ts";
 export { type Folded, fold } from "./fold.ts";
 export {
   type BlockFormat,
   dequantize,
+  gelu,
+  geluTanh,
+  layerNorm,
   linear,
   linearCrossEntropy,
   linears,
@@ -12,6 +15,7 @@ export {
   rmsNorm,
   rotary,
   silu,
+  softCap,
   softmax,
   tap,
 } from "./functions.ts";

@@ -1,0 +1,90 @@
+// What decoders with rotary attention and a gated MLP have in common in their files: settings, weights, head.
+// It does not know how a family puts its layers together.
+import { z } from "zod";
+import { linear, type Value } from "../tensor/mod.ts";
+import type { Config, Head } from "./family.ts";
+import { inEveryLayer } from "./layers.ts";
+import { rotaryMembers, rotaryOf } from "./rotary-config.ts";
+import type { Rotary } from "./rotary-tables.ts";
+import { checked, size } from "./settings.ts";
+
+export interface GatedConfig extends Config {
+  /** F: width of the gated layer. */
+  readonly intermediateSize: number;
+  /** ε of the norms. */
+  readonly epsilon: number;
+  readonly rotary: Rotary;
+  /** The head is the embedding. */
+  readonly isTied: boolean;
+}
+
+/** Members of config.json: for a family's schema. */
+export const gatedMembers = {
+  ...rotaryMembers,
+  vocab_size: size,
+  hidden_size: size,
+  intermediate_size: size,
+  num_hidden_layers: size,
+  num_attention_heads: size,
+  num_key_value_heads: size.nullish(),
+  head_dim: size.nullish(),
+  max_position_embeddings: size,
+  rms_norm_eps: z.number().positive(),
+  tie_word_embeddings: z.boolean().optional(),
+};
+const gatedSchema = z.looseObject(gatedMembers);
+type GatedJson = z.infer<typeof gatedSchema>;
+
+/** The common part of a family's configuration; `isTied` and `theta` are what it has where config.json is silent. */
+export function gatedConfig(c: GatedJson, family: string, { isTied = false, theta = 10000 } = {}): GatedConfig {
+  return checked(
+    {
+      vocabSize: c.vocab_size,
+      hiddenSize: c.hidden_size,
+      intermediateSize: c.intermediate_size,
+      layers: c.num_hidden_layers,
+      heads: c.num_attention_heads,
+      kvHeads: c.num_key_value_heads ?? c.num_attention_heads,
+      headSize: c.head_dim ?? c.hidden_size / c.num_attention_heads,
+      maxPositions: c.max_position_embeddings,
+      epsilon: c.rms_norm_eps,
+      rotary: rotaryOf(c, c.max_position_embeddings, theta),
+      isTied: c.tie_word_embeddings ?? isTied,
+    },
+    family,
+  );
+}
+
+/** Shapes of a layer's projections. */
+export const projections = (c: GatedConfig) => ({
+  "self_attn.q_proj.weight": [c.heads * c.headSize, c.hiddenSize],
+  "self_attn.k_proj.weight": [c.kvHeads * c.headSize, c.hiddenSize],
+  "self_attn.v_proj.weight": [c.kvHeads * c.headSize, c.hiddenSize],
+  "self_attn.o_proj.weight": [c.hiddenSize, c.heads * c.headSize],
+  "mlp.gate_proj.weight": [c.intermediateSize, c.hiddenSize],
+  "mlp.up_proj.weight": [c.intermediateSize, c.hiddenSize],
+  "mlp.down_proj.weight": [c.hiddenSize, c.intermediateSize],
+});
+
+/** Every weight of a decoder whose layers have those of `layer`. */
+export const gatedWeights = (
+  c: GatedConfig,
+  layer: Readonly<Record<string, readonly number[]>>,
+): ReadonlyMap<string, readonly number[]> =>
+  new Map<string, readonly number[]>([
+    ["model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]],
+    ...inEveryLayer(c.layers, "model.layers", layer),
+    ["model.norm.weight", [c.hiddenSize]],
+    ...(c.isTied ? [] : [["lm_head.weight", [c.vocabSize, c.hiddenSize]] as const]),
+  ]);
+
+/** Logits from the embedding or from lm_head; `after` changes them (a soft cap). */
+export function gatedHead<C extends GatedConfig>(
+  after: (c: C, logits: Value) => Value = (_, logits) => logits,
+): Head<C> {
+  const name = (c: C): string => (c.isTied ? "model.embed_tokens.weight" : "lm_head.weight");
+  return {
+    weight: name,
+    logits: (c, weight, hidden) => after(c, linear(hidden, weight(name(c), [c.vocabSize, c.hiddenSize]))),
+  };
+}

@@ -1,0 +1,113 @@
+// The gpt2 family (GPT-2, DistilGPT-2, DialoGPT …): learnt positions, layer norms, a plain MLP, weights stored [in, out].
+// Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
+import { z } from "zod";
+import { add, gather, geluTanh, layerNorm, linear, matmul, split, tap, type Value } from "../tensor/mod.ts";
+import type { Config, Family, Tokens, Weights } from "./family.ts";
+import { activated, addedTo, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
+import { checked, readSettings, size } from "./settings.ts";
+
+export interface Gpt2Config extends Config {
+  /** F: width of the MLP. */
+  readonly intermediateSize: number;
+  readonly epsilon: number;
+  /** Scores of layer l are also divided by l + 1. */
+  readonly isScaledByLayer: boolean;
+  readonly isScaled: boolean;
+}
+
+const schema = z.looseObject({
+  vocab_size: size,
+  n_embd: size,
+  n_layer: size,
+  n_head: size,
+  n_inner: size.nullish(),
+  n_positions: size,
+  layer_norm_epsilon: z.number().positive(),
+  activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh"]),
+  scale_attn_weights: z.boolean().optional(),
+  scale_attn_by_inverse_layer_idx: z.boolean().optional(),
+  add_cross_attention: z.literal(false).optional(),
+  tie_word_embeddings: z.literal(true).optional(),
+});
+
+function parseConfig(json: unknown): Gpt2Config {
+  const c = readSettings(schema, json, "gpt2");
+  return checked(
+    {
+      vocabSize: c.vocab_size,
+      hiddenSize: c.n_embd,
+      intermediateSize: c.n_inner ?? 4 * c.n_embd,
+      layers: c.n_layer,
+      heads: c.n_head,
+      kvHeads: c.n_head,
+      headSize: c.n_embd / c.n_head,
+      maxPositions: c.n_positions,
+      epsilon: c.layer_norm_epsilon,
+      isScaledByLayer: c.scale_attn_by_inverse_layer_idx ?? false,
+      isScaled: c.scale_attn_weights ?? true,
+    },
+    "gpt2",
+  );
+}
+
+const layerShapes = (c: Gpt2Config) => ({
+  "ln_1.weight": [c.hiddenSize],
+  "ln_1.bias": [c.hiddenSize],
+  "attn.c_attn.weight": [c.hiddenSize, 3 * c.hiddenSize],
+  "attn.c_attn.bias": [3 * c.hiddenSize],
+  "attn.c_proj.weight": [c.hiddenSize, c.hiddenSize],
+  "attn.c_proj.bias": [c.hiddenSize],
+  "ln_2.weight": [c.hiddenSize],
+  "ln_2.bias": [c.hiddenSize],
+  "mlp.c_fc.weight": [c.hiddenSize, c.intermediateSize],
+  "mlp.c_fc.bias": [c.intermediateSize],
+  "mlp.c_proj.weight": [c.intermediateSize, c.hiddenSize],
+  "mlp.c_proj.bias": [c.hiddenSize],
+});
+
+const weights = (c: Gpt2Config): ReadonlyMap<string, readonly number[]> =>
+  new Map<string, readonly number[]>([
+    ["transformer.wte.weight", [c.vocabSize, c.hiddenSize]],
+    ["transformer.wpe.weight", [c.maxPositions, c.hiddenSize]],
+    ...inEveryLayer(c.layers, "transformer.h", layerShapes(c)),
+    ["transformer.ln_f.weight", [c.hiddenSize]],
+    ["transformer.ln_f.bias", [c.hiddenSize]],
+  ]);
+
+function trace(c: Gpt2Config, weight: Weights, tokens: Tokens): Value {
+  const shapes = layerShapes(c);
+  const d = [c.hiddenSize];
+  const embedded = tap(gather(weight("transformer.wte.weight", [c.vocabSize, ...d]), tokens.ids), "hook_embed");
+  const places = gather(weight("transformer.wpe.weight", [c.maxPositions, ...d]), tokens.positions);
+  let x = add(embedded, tap(places, "hook_pos_embed"));
+  for (let l = 0; l < c.layers; l++) {
+    const w = (name: keyof typeof shapes) => weight(`transformer.h.${l}.${name}`, shapes[name]);
+    const layer = (y: Value, name: "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj"): Value =>
+      add(matmul(y, w(`${name}.weight`)), w(`${name}.bias`));
+    const hook = inLayer(l);
+    x = tap(x, hook("hook_resid_pre"));
+    const h = layerNorm(x, w("ln_1.weight"), w("ln_1.bias"), c.epsilon, hook("ln1"));
+    const qkv = split(layer(h, "attn.c_attn"), -1, [c.hiddenSize, c.hiddenSize, c.hiddenSize]);
+    const scale = (c.isScaled ? 1 / Math.sqrt(c.headSize) : 1) / (c.isScaledByLayer ? l + 1 : 1);
+    const z = attendByHeads(c, tokens, l, qkv as unknown as [Value, Value, Value], { scale });
+    x = addedTo(x, layer(z, "attn.c_proj"), hook("hook_attn_out"), hook("hook_resid_mid"));
+    const m = layerNorm(x, w("ln_2.weight"), w("ln_2.bias"), c.epsilon, hook("ln2"));
+    const out = layer(activated(layer(m, "mlp.c_fc"), geluTanh, hook("mlp")), "mlp.c_proj");
+    x = addedTo(x, out, hook("hook_mlp_out"), hook("hook_resid_post"));
+  }
+  return layerNorm(x, weight("transformer.ln_f.weight", d), weight("transformer.ln_f.bias", d), c.epsilon, "ln_final");
+}
+
+export const gpt2: Family<Gpt2Config> = {
+  name: "gpt2",
+  modelTypes: ["gpt2"],
+  prefix: "transformer.",
+  isCausal: true,
+  parseConfig,
+  weights,
+  trace,
+  head: {
+    weight: () => "transformer.wte.weight",
+    logits: (c, weight, hidden) => linear(hidden, weight("transformer.wte.weight", [c.vocabSize, c.hiddenSize])),
+  },
+};
