@@ -3,9 +3,8 @@
 
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { IroriError } from "../base/mod.ts";
+import { type FlightWork, IroriError } from "../base/mod.ts";
 import { bytesUnder, checkRoom, exists, syncTree } from "./store-disk.ts";
-import type { FlightWork } from "./store-flights.ts";
 import { lockIn, type Place, publish, writeIn } from "./store-place.ts";
 
 export type WritePrepared = (folder: string, work: FlightWork) => Promise<void>;

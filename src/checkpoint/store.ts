@@ -3,14 +3,13 @@
 
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { IroriError } from "../base/mod.ts";
+import { Flights, IroriError } from "../base/mod.ts";
 import { type CatalogEntry, catalog } from "./catalog.ts";
 import { diskCall } from "./model-file.ts";
 import { quoted } from "./quoted.ts";
 import { modelName, parseSource, type Source, sourceForms } from "./source.ts";
 import { hashContent, hashFile } from "./source-file.ts";
 import { bytesUnder, type Disk, exists, realDisk } from "./store-disk.ts";
-import { Flights } from "./store-flights.ts";
 import { sweep } from "./store-lock.ts";
 import { lockIn, type Place, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
 import * as prepared from "./store-prepared.ts";

@@ -1,5 +1,6 @@
 // The best tokens of a position, with exact logits: what a step's outputs say, put in order.
 // It does not know how a token is chosen among them.
+import { IroriError } from "../base/mod.ts";
 import type { Candidates } from "./sampling.ts";
 
 /** Candidates of a position that the Graph chooses. */
@@ -19,6 +20,15 @@ export interface StepOutputs {
   readonly inverseTemperature: number;
 }
 
+function refuseNotFinite(logSumExp: number): void {
+  if (Number.isFinite(logSumExp)) return;
+  throw new IroriError("bad-file", {
+    what: "the model gives no numbers: its logits are not finite",
+    got: String(logSumExp),
+    next: "remove the model and fetch it again; if that does not help, its weights do not fit this program",
+  });
+}
+
 /**
  * The candidates by their exact logits. Those that fall to the bound of the rest or below are left out, so that the list is a
  * prefix of all tokens in order; `all` and `logSumExp` agree with it.
@@ -31,6 +41,7 @@ export function refine({
   logSumExp,
   inverseTemperature,
 }: StepOutputs): Candidates {
+  refuseNotFinite(logSumExp);
   const count = exactLogits.length;
   const isWhole = count === all.length;
   const bound = isWhole ? Number.NEGATIVE_INFINITY : (topLogits[count] as number);

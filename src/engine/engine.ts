@@ -1,10 +1,11 @@
 // The engine: models by name, pulled, prepared and opened when first asked for, once for any number of callers.
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
-import { IroriError, type OnProgress } from "../base/mod.ts";
+import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
-import type { ChatMessage } from "../text/mod.ts";
+import { type ChatMessage, encodeChat } from "../text/mod.ts";
 import {
+  type Answer,
   CHUNK,
   contextOf,
   type GenerationEvent,
@@ -15,7 +16,7 @@ import {
 import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent } from "./programs.ts";
-import { Resident } from "./resident.ts";
+import { Resident, readManifest } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
 import { type Score, score } from "./score.ts";
 
@@ -83,10 +84,10 @@ export class Lease implements AsyncDisposable {
 
   /** Token ids of a text; `control` lets control tokens in it stand for themselves. */
   tokenize(text: string, options: { readonly control?: boolean } = {}): number[] {
-    return this.#resident.tokenizer.encode(text, options);
+    return this.#held().tokenizer.encode(text, options);
   }
   detokenize(ids: readonly number[], options: { readonly control?: boolean } = {}): string {
-    return this.#resident.tokenizer.decode(ids, options);
+    return this.#held().tokenizer.decode(ids, options);
   }
 
   /** The memory that a generation of `context` tokens needs. */
@@ -122,16 +123,20 @@ export class Lease implements AsyncDisposable {
       ignoreEos: request.ignoreEos ?? false,
       sampling: { ...DEFAULT_SAMPLING, ...request.sampling },
     };
-    yield* generate(await this.#setting(), full, options.signal);
+    const setting = await this.#setting(options.signal).catch((error: unknown) => {
+      if (error instanceof IroriError && error.code === "cancelled") return undefined;
+      throw error;
+    });
+    if (setting === undefined) yield { type: "end", ...nothingMade(full) };
+    else yield* generate(setting, full, options.signal);
   }
 
   /** Token ids of a prompt, a bos in front where the model wants one. */
   async promptIds(prompt: Prompt): Promise<number[]> {
-    const { tokenizer } = this.#resident;
+    const { tokenizer } = this.#held();
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
     if ("messages" in prompt) {
-      const [{ encodeChat }, template] = await Promise.all([import("../text/mod.ts"), this.#resident.chatTemplate()]);
-      return encodeChat(tokenizer, template, prompt.messages, { addGenerationPrompt: true });
+      return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt: true });
     }
     const ids = tokenizer.encode(prompt.text, { control: prompt.control ?? false });
     return tokenizer.addsBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId
@@ -152,7 +157,7 @@ export class Lease implements AsyncDisposable {
 
   /** The text of a chat as the model's template writes it. */
   async renderChat(messages: readonly ChatMessage[]): Promise<string> {
-    return (await this.#resident.chatTemplate()).render(messages, { addGenerationPrompt: true });
+    return (await this.#held().chatTemplate()).render(messages, { addGenerationPrompt: true });
   }
 
   /** Negative log likelihoods of a text's tokens. */
@@ -161,7 +166,7 @@ export class Lease implements AsyncDisposable {
     options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
   ): Promise<Score> {
     refuseTooLarge(this.#wants(ids.length), this.#engine.budgetBytes());
-    return score(await this.#setting(), this.#checkedIds(ids), options);
+    return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
   }
 
   #held(): Resident {
@@ -169,10 +174,10 @@ export class Lease implements AsyncDisposable {
     throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
   }
 
-  async #setting(): Promise<GenerationSetting> {
+  async #setting(signal?: AbortSignal): Promise<GenerationSetting> {
     const resident = this.#held();
     const asked = this.#engine.now();
-    const step = await resident.step();
+    const step = await unlessAborted(resident.step(), signal, `opening ${this.model}`);
     // only the first answer over this lease waited for the lease
     const openMs = this.#leaseMs + this.#engine.now() - asked;
     this.#leaseMs = 0;
@@ -192,10 +197,31 @@ export class Lease implements AsyncDisposable {
   }
 }
 
+/** The answer to a request that was cancelled before the model was open. */
+const nothingMade = ({ ids, seed }: GenerationRequest): Answer => ({
+  ...{ text: "", ids: [], promptTokens: ids.length, stop: "cancelled", seed },
+  timings: { openMs: 0, prefillMs: 0, decodeMs: 0, firstTokenMs: 0, tokensPerSecond: 0 },
+});
+
+/** What is awaited, or "cancelled" as soon as the signal aborts: the work itself goes on for others. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, what: string): Promise<T> {
+  if (signal === undefined) return work;
+  if (signal.aborted) throw cancelled(what, signal);
+  const left = Promise.withResolvers<never>();
+  const leave = () => left.reject(cancelled(what, signal));
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([work, left.promise]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
 export class Engine implements AsyncDisposable {
   readonly store: Store;
   readonly #options: EngineOptions;
-  readonly #residents = new Map<string, Promise<Resident>>();
+  readonly #residents = new Map<string, Resident>();
+  readonly #openings = new Flights();
   #runtime: Promise<Runtime> | undefined;
 
   private constructor(store: Store, options: EngineOptions) {
@@ -209,7 +235,12 @@ export class Engine implements AsyncDisposable {
 
   #openRuntime(): Promise<Runtime> {
     const { threads, spinning, libraryPath } = this.#options;
-    this.#runtime ??= Runtime.open({ threads, spinning, ...(libraryPath !== undefined && { libraryPath }) });
+    if (this.#runtime === undefined) {
+      this.#runtime = Runtime.open({ threads, spinning, ...(libraryPath !== undefined && { libraryPath }) });
+      this.#runtime.catch(() => {
+        this.#runtime = undefined; // the next one tries again
+      });
+    }
     return this.#runtime;
   }
 
@@ -230,15 +261,17 @@ export class Engine implements AsyncDisposable {
     return new Lease(resident, this.#options, now() - start);
   }
 
+  /** Opened once for any number of callers; each has its own progress and its own cancel. */
   async #resident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
     const key = `${form} ${model}`;
-    let opening = this.#residents.get(key);
-    if (opening === undefined) {
-      opening = this.#openResident(model, form, options);
-      this.#residents.set(key, opening);
-      opening.catch(() => this.#residents.delete(key));
-    }
-    return opening;
+    if (options.signal?.aborted) throw cancelled(`opening ${model}`, options.signal);
+    const known = this.#residents.get(key);
+    if (known !== undefined) return known;
+    return this.#openings.run(`opening ${model} as ${form}`, options, async (work) => {
+      const resident = await this.#openResident(model, form, { ...options, ...work });
+      this.#residents.set(key, resident);
+      return resident;
+    });
   }
 
   async #openResident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
@@ -270,7 +303,7 @@ export class Engine implements AsyncDisposable {
     options: Pick<LeaseOptions, "signal" | "onProgress"> = {},
   ): Promise<string> {
     const { now, onEvent } = this.#options;
-    if (await this.store.hasPrepared(stored, form)) return this.store.preparedFolder(stored, form);
+    if (await this.#isPrepared(stored, form)) return this.store.preparedFolder(stored, form);
     const start = now();
     const folder = await this.store.writePrepared(
       stored,
@@ -285,10 +318,23 @@ export class Engine implements AsyncDisposable {
     return folder;
   }
 
+  /** Whether there is a prepared form that this version reads; another one gives way. */
+  async #isPrepared(stored: StoredModel, form: Form): Promise<boolean> {
+    if (!(await this.store.hasPrepared(stored, form))) return false;
+    try {
+      await readManifest(this.store.preparedFolder(stored, form));
+      return true;
+    } catch (error) {
+      if (!(error instanceof IroriError && error.code === "bad-file")) throw error;
+      await this.store.removePrepared(stored, form);
+      return false;
+    }
+  }
+
   /** Closes every Program and the runtime; leases given out stop working. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const residents = await Promise.allSettled(this.#residents.values());
-    for (const resident of residents) if (resident.status === "fulfilled") await resident.value[Symbol.asyncDispose]();
+    await this.#openings[Symbol.asyncDispose]();
+    for (const resident of this.#residents.values()) await resident[Symbol.asyncDispose]();
     this.#residents.clear();
     const runtime = await this.#runtime?.catch(() => undefined);
     await runtime?.[Symbol.asyncDispose]();

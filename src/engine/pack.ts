@@ -59,12 +59,7 @@ function traced<T>(manifest: Manifest, rows: number, tracer: Tracer<T>): T {
 
 /** The stages of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
 export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<StepFile> {
-  const found = await readPacked(folder, runtime).catch(async (error: unknown) => {
-    if (!(error instanceof IroriError && error.code === "bad-file")) throw error;
-    await removePacked(folder, runtime);
-    return undefined;
-  });
-  const packed = found ?? (await packModel(folder, manifest, runtime));
+  const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
   const offsetsInside = new Set(packed.offsetsInside);
   const stages = traced(manifest, rows, stepStages).map((stage) => withOffsetsInside(fold(stage).graph, offsetsInside));
   return writeStep(
@@ -74,6 +69,13 @@ export async function makeStep(folder: string, manifest: Manifest, runtime: Runt
   );
 }
 
+/** The packed form; undefined where there is none, or one that is damaged. */
+const wholePacked = (folder: string, runtime: Runtime): Promise<Packed | undefined> =>
+  readPacked(folder, runtime).catch((error: unknown) => {
+    if (error instanceof IroriError && error.code === "bad-file") return undefined;
+    throw error;
+  });
+
 const stageOf = (stage: Graph, locations: Packed["locations"]): Stage => ({
   hash: graphHash(stage),
   bytes: onnxBytes(stage, { locate: (name) => locations[name] }),
@@ -81,7 +83,8 @@ const stageOf = (stage: Graph, locations: Packed["locations"]): Stage => ({
 
 async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
   const name = packName(runtime);
-  const staging = join(folder, `staging-${randomUUID()}`);
+  await removeLeftovers(folder);
+  const staging = join(folder, `${STAGING}${process.pid}-${randomUUID()}`);
   await mkdir(staging);
   try {
     await pack(folder, staging, name, manifest, runtime);
@@ -98,10 +101,28 @@ async function publish(staging: string, folder: string, runtime: Runtime): Promi
   const into = () => rename(staging, join(folder, packName(runtime)));
   await into().catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST" && error.code !== "EPERM") throw error;
-    if ((await readPacked(folder, runtime)) !== undefined) return;
+    if ((await wholePacked(folder, runtime)) !== undefined) return;
     await removePacked(folder, runtime);
     await into();
   });
+}
+
+/** In front of the id of the process that packs. */
+const STAGING = "staging-";
+
+/** Removes what processes that were killed left of their packing. */
+async function removeLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (name.startsWith(STAGING) && !isAlive(Number.parseInt(name.slice(STAGING.length), 10)))
+      await rm(join(folder, name), { recursive: true, force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 /** Removes what earlier versions of Irori packed and nothing reads any more. */
@@ -124,24 +145,33 @@ async function pack(
   };
   const { graph, derived } = fold(traced(manifest, 1, stepGraph));
   const stagingName = staging.slice(folder.length + 1);
-  const derivedAt = await writeDerived(derived, folder, staging, stagingName, raw, runtime);
+  const { located: derivedAt, written: derivedWritten } = await writeDerived(
+    derived,
+    folder,
+    staging,
+    stagingName,
+    raw,
+    runtime,
+  );
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
-  const { locations, offsetsInside, check } = isPrepacked(manifest)
+  const { locations, offsetsInside, check, pages } = isPrepacked(manifest)
     ? await prepack(graph, { folder, staging, locate: whole, runtime })
     : { locations: located([...extents.keys(), ...Object.keys(derivedAt)], whole), ...NOTHING_INSIDE };
-  if (isPrepacked(manifest)) await rm(join(staging, DERIVED), { force: true });
+  if (pages !== undefined) await rm(join(staging, DERIVED), { force: true });
   const final: Record<string, WeightLocation> = {};
   for (const [weight, entry] of Object.entries(locations))
     final[weight] = { ...entry, location: (entry.location as string).replace(stagingName, name) };
+  const derivedFile = derivedWritten && { ...derivedWritten, name: DERIVED };
   await writePacked(staging, {
     locations: final,
+    files: [pages ?? derivedFile].filter((file) => file !== undefined),
     offsetsInside: [...offsetsInside],
     check: check && { ...stageOf(check.graph, final), expected: check.expected },
   });
 }
 
 /** float32 weights have no offsets. */
-const NOTHING_INSIDE = { offsetsInside: [], check: undefined } as const;
+const NOTHING_INSIDE = { offsetsInside: [], check: undefined, pages: undefined } as const;
 
 const located = (names: readonly string[], locate: (name: string) => WeightLocation | undefined) =>
   Object.fromEntries(names.map((name) => [name, locate(name) as WeightLocation]));
@@ -156,7 +186,7 @@ async function writeDerived(
   runtime: Runtime,
 ) {
   const located: Record<string, WeightLocation> = {};
-  if (Object.keys(derived.outputs).length === 0) return located;
+  if (Object.keys(derived.outputs).length === 0) return { located, written: undefined };
   const bytes = onnxBytes(derived, { locate: raw });
   await using program = await runtime.compile(bytes, {
     weightsFolder: folder,
@@ -172,6 +202,5 @@ async function writeDerived(
     located[name] = { location: `${stagingName}/${DERIVED}`, offset: String(offset), length: String(length) };
     tensor[Symbol.dispose]();
   }
-  await file.finish();
-  return located;
+  return { located, written: await file.finish() };
 }

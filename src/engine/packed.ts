@@ -6,11 +6,12 @@ import { IroriError } from "../base/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { WeightLocation } from "../tensor/mod.ts";
 import type { Manifest } from "./manifest.ts";
+import { checkMapped, stampFile, type Written } from "./mapped-check.ts";
 import type { Expected } from "./offsets-check.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 7;
+export const PACK_VERSION = 8;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {
@@ -19,7 +20,7 @@ export const packVersionOf = (name: string): number | undefined => {
 };
 
 /** What the pages hold: the sealed file that makes a packed folder whole. */
-const PAGES = "pages.json";
+const PAGES = "pages.sealed";
 
 /** One stage of a step: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
 export interface Stage {
@@ -35,9 +36,15 @@ export interface StepFile {
   readonly check: Check | undefined;
 }
 
+/** A file of the packed folder that Programs map. */
+export interface MappedFile extends Written {
+  readonly name: string;
+}
+
 interface Pages {
   /** External-data entries of every weight, with locations relative to the prepared model's folder. */
   readonly locations: Readonly<Record<string, WeightLocation>>;
+  readonly files: readonly MappedFile[];
   /** Weights (codes) whose pages carry the offsets of their products. */
   readonly offsetsInside: readonly string[];
 }
@@ -54,9 +61,10 @@ export const isPrepacked = (manifest: Manifest): boolean => manifest.form === "b
 export const packName = (runtime: Runtime): string =>
   `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}`;
 
-const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.json`);
-const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.onnx`);
-const checkPath = (folder: string): string => join(folder, "check.json");
+const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.sealed`);
+const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.sealed`);
+const filesPath = (folder: string): string => join(folder, "files.sealed");
+const checkPath = (folder: string): string => join(folder, "check.sealed");
 
 const readJson = async (path: string): Promise<unknown> => {
   const bytes = await readSealed(path);
@@ -69,17 +77,28 @@ const writeJson = (path: string, value: unknown): Promise<void> =>
 export async function readPacked(folder: string, runtime: Runtime): Promise<Packed | undefined> {
   const own = join(folder, packName(runtime));
   const pages = (await readJson(join(own, PAGES))) as Pages | undefined;
-  return pages && { ...pages, folder: own, check: await readCheck(own) };
+  if (pages === undefined) return undefined;
+  await checkFiles(own);
+  return { ...pages, folder: own, check: await readCheck(own) };
 }
 
 /** Writes what makes a packed folder whole, once its pages are there. */
 export async function writePacked(folder: string, packed: Omit<Packed, "folder">): Promise<void> {
   const { check, ...pages } = packed;
+  for (const { name } of packed.files) await stampFile(join(folder, name));
+  await writeJson(filesPath(folder), packed.files);
   if (check !== undefined) {
     await writeSealed(stagePath(folder, check.hash), check.bytes);
     await writeJson(checkPath(folder), { hash: check.hash, expected: check.expected });
   }
   await writeJson(join(folder, PAGES), pages);
+}
+
+async function checkFiles(own: string): Promise<void> {
+  const files = (await readJson(filesPath(own))) as readonly MappedFile[] | undefined;
+  if (files === undefined)
+    throw new IroriError("bad-file", { what: `${own} lacks its list of files`, next: "it is made anew" });
+  await Promise.all(files.map((file) => checkMapped(join(own, file.name), file)));
 }
 
 async function readCheck(own: string): Promise<Check | undefined> {
@@ -98,7 +117,11 @@ export async function readStep(folder: string, runtime: Runtime, rows: number): 
   const own = join(folder, packName(runtime));
   const hashes = (await readJson(stepPath(own, rows))) as readonly string[] | undefined;
   if (hashes === undefined) return undefined;
-  const [check, ...bytes] = await Promise.all([readCheck(own), ...hashes.map((hash) => readStage(own, hash))]);
+  const [check, , ...bytes] = await Promise.all([
+    readCheck(own),
+    checkFiles(own),
+    ...hashes.map((hash) => readStage(own, hash)),
+  ]);
   return { stages: hashes.map((hash, i) => ({ hash, bytes: bytes[i] as Uint8Array })), check };
 }
 

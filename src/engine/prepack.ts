@@ -17,6 +17,7 @@ import {
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
+import type { Written } from "./mapped-check.ts";
 import { agrees, type Expected, resultsOf } from "./offsets-check.ts";
 
 type Locate = (name: string) => WeightLocation | undefined;
@@ -36,6 +37,8 @@ export interface Prepacked {
   readonly offsetsInside: ReadonlySet<string>;
   /** A Graph without inputs over those weights, and its results; undefined where there are none. */
   readonly check: { readonly graph: Graph; readonly expected: Expected } | undefined;
+  /** The file of pages, in the folder that was given. */
+  readonly pages: Written & { readonly name: string };
 }
 
 const SAVED = { model: "saved.onnx", weights: "saved.bin", pages: "pages.bin" } as const;
@@ -50,12 +53,13 @@ const formatOf = ({ bits, block }: OffsetProduct): string => `${bits}x${block}`;
 export async function prepack(whole: Graph, site: PrepackSite): Promise<Prepacked> {
   await saveLibraryForm(whole, site);
   for (let products = offsetProducts(whole); ; ) {
-    const { locations, refused } = await writeOnce(whole, products, site);
+    const { locations, refused, pages } = await writeOnce(whole, products, site);
     const check = await checkOf(products, locations, site);
     const wrong = new Set([...refused, ...check.wrong]);
     if (wrong.size === 0) {
       await Promise.all([SAVED.model, SAVED.weights].map((name) => rm(join(site.staging, name))));
-      return { locations, offsetsInside: codesOf(products), check: products.length > 0 ? check : undefined };
+      const used = products.length > 0 ? check : undefined;
+      return { locations, offsetsInside: codesOf(products), check: used, pages: { ...pages, name: SAVED.pages } };
     }
     products = products.filter((product) => !wrong.has(formatOf(product)));
   }
@@ -99,7 +103,7 @@ async function writeOnce(whole: Graph, products: readonly OffsetProduct[], site:
   const locations: Record<string, WeightLocation> = {};
   for (const [name, { externalData }] of pages.initializers)
     locations[name] = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
-  return { locations, refused };
+  return { locations, refused, pages: { bytes: pages.bytes, sha256: pages.sha256 } };
 }
 
 /** Names of the weights that a Graph's kernels read. */

@@ -8,6 +8,7 @@ import { type Config, type Decoder, decoderNamed, familyOf, familyOfGguf, type G
 import { Tokenizer } from "../text/mod.ts";
 import { type ConvertOptions, convertWeights } from "./convert.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
+import { stampFile } from "./mapped-check.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
@@ -42,6 +43,7 @@ export async function prepare(path: string, form: Form, folder: string, options:
   await using file = await MappedFileWriter.create(join(folder, FILES.weights));
   const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
   const { bytes, sha256 } = await file.finish();
+  await stampFile(join(folder, FILES.weights));
   const manifest: Manifest = {
     format: MANIFEST_FORMAT,
     family: family.name,

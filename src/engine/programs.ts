@@ -29,9 +29,9 @@ export type Step = readonly Program[];
 
 const rowsText = (rows: number): string => `${rows} row${rows === 1 ? "" : "s"}`;
 
-/** Damaged packed files (their own check, or the library's of what they point to) are made anew; other errors are thrown. */
+/** Damaged packed files are made anew; other errors are thrown. */
 function damaged(error: unknown): undefined {
-  if (error instanceof IroriError && (error.code === "bad-file" || error.code === "library")) return undefined;
+  if (error instanceof IroriError && error.code === "bad-file") return undefined;
   throw error;
 }
 

@@ -1,10 +1,11 @@
 // A prepared model whose Programs are open (or open when first needed): weights mapped once, shared by all of them.
 // It does not know names of models, sources or budgets.
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
+import { checkMapped } from "./mapped-check.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
 import { readSealed } from "./sealed.ts";
 
@@ -21,8 +22,8 @@ async function read(path: string): Promise<Uint8Array> {
   });
 }
 
-/** The manifest of a prepared folder. Throws "bad-file" where it is damaged, "not-found" where it is missing. */
-async function readManifest(folder: string): Promise<Manifest> {
+/** The manifest of a prepared folder. Throws "bad-file" where it is damaged, missing or of another format. */
+export async function readManifest(folder: string): Promise<Manifest> {
   const bytes = await readSealed(join(folder, FILES.manifest));
   if (bytes === undefined)
     throw new IroriError("bad-file", {
@@ -58,17 +59,7 @@ export class Resident implements AsyncDisposable {
   static async open(options: ResidentOptions): Promise<Resident> {
     const { folder, model } = options;
     const manifest = await readManifest(folder);
-    const weightBytes = await stat(join(folder, FILES.weights)).then(
-      ({ size }) => size,
-      () => 0,
-    );
-    if (weightBytes !== manifest.weightBytes)
-      throw new IroriError("bad-file", {
-        what: `${model}: the prepared weights`,
-        got: `${weightBytes} bytes`,
-        wanted: `${manifest.weightBytes}`,
-        next: AGAIN,
-      });
+    await checkMapped(join(folder, FILES.weights), { bytes: manifest.weightBytes, sha256: manifest.weightSha256 });
     await using stack = new AsyncDisposableStack();
     const programs = stack.use(new Programs(options, manifest));
     if (options.isWarm) programs.step(1).catch(() => undefined); // its error reaches whoever runs

@@ -68,6 +68,13 @@ export class StepResults implements Disposable {
   }
 }
 
+/** Index of the largest value, the first of equal ones. */
+function largestOf(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  return best;
+}
+
 export class Row implements Disposable {
   readonly #step: Step;
   readonly #cache: KvCache;
@@ -105,7 +112,7 @@ export class Row implements Disposable {
     const positions = ids.map((_, i) => results.candidates(i));
     return {
       logSumExp: positions.map(({ logSumExp }) => logSumExp),
-      best: positions.map((candidates) => candidates.ids[0] as number),
+      best: positions.map(({ ids, all }) => ids[0] ?? largestOf(all)),
       logits: results.logits.data,
     };
   }

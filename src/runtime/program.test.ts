@@ -56,6 +56,17 @@ const fails = (promise: Promise<unknown>, code: string, sentence: RegExp) =>
     return true;
   });
 
+it("a runtime that is closed while it compiles waits for the compiling, and says so", async () => {
+  const closing = await Runtime.open(options);
+  const compiling = [1, 2, 3].map(() => closing.compile(chain(600, 8)));
+  const results = Promise.allSettled(compiling);
+  await closing[Symbol.asyncDispose]();
+  for (const result of await results) {
+    assert.equal(result.status, "rejected");
+    assert.match(String(result.reason), /the runtime was closed while .* was compiled/);
+  }
+});
+
 describe("a Program", () => {
   it("names its inputs and outputs with types, sizes and symbols", async () => {
     await using program = await runtime.compile(product());

@@ -38,6 +38,7 @@ export class Runtime implements AsyncDisposable {
   readonly spinning: boolean;
   readonly #environment: Environment;
   readonly #programs = new Set<Program>();
+  readonly #compiling = new Set<Promise<Program>>();
   #instructionSet: string | undefined;
   #closed: Promise<void> | undefined;
 
@@ -92,22 +93,28 @@ export class Runtime implements AsyncDisposable {
   async compile(model: Uint8Array, options: CompileOptions = {}): Promise<Program> {
     if (this.#closed) throw new IroriError("bad-input", { what: "the runtime is closed and compiles nothing more" });
     const { ort, handle } = this.#environment;
-    const program = await compileProgram(ort, handle, model, options, (gone) => this.#programs.delete(gone));
-    this.#programs.add(program);
-    if (this.#closed) {
-      await program[Symbol.asyncDispose]();
-      throw new IroriError("bad-input", { what: `the runtime was closed while ${program.name} was compiled` });
+    const compiling = compileProgram(ort, handle, model, options, (gone) => this.#programs.delete(gone));
+    this.#compiling.add(compiling);
+    try {
+      this.#programs.add(await compiling);
+    } finally {
+      this.#compiling.delete(compiling);
     }
-    return program;
+    if (this.#closed)
+      throw new IroriError("bad-input", {
+        what: `the runtime was closed while ${(await compiling).name} was compiled`,
+      });
+    return compiling;
   }
 
-  /** Closes the Programs that are still open, then the environment if this was its last user. */
+  /** Waits for what is being compiled, closes the Programs that are still open, then the environment if this was its last user. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled(this.#compiling); // their sessions use the environment
     await Promise.all([...this.#programs].map((program) => program[Symbol.asyncDispose]()));
     const mine = shared;
     if (!mine || --mine.users > 0) return;

@@ -1,4 +1,4 @@
-// Pulls, prepares, packs and opens a model, answers one token, prints its id: a process of its own that tests kill.
+// Pulls, prepares, packs and opens a model, answers, and prints what it thinks of a text: a process of its own that tests kill.
 import { Engine, GREEDY } from "../../src/engine/mod.ts";
 
 const [home, model] = process.argv.slice(2) as [string, string];
@@ -11,4 +11,7 @@ for await (const event of lease.generate({
   maxTokens: 4,
   ignoreEos: true,
 }))
-  if (event.type === "end") console.log(event.ids.join());
+  if (event.type === "end") {
+    const { nll } = await lease.score(lease.tokenize("warmth in the hearth"));
+    console.log([...event.ids, ...nll].join());
+  }

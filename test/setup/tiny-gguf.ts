@@ -34,14 +34,17 @@ function blocks(count: number, random: { next(): number }): Uint8Array {
   return out.done();
 }
 
-export async function writeTinyGguf(path: string): Promise<void> {
+/** @param norm every value of the norms */
+export async function writeTinyGguf(path: string, norm = 1): Promise<void> {
   const random = seededRandom(8);
   const data = new Bytes();
   const described = tensors.map(([name, dimensions]) => {
     const offset = data.length;
     const elements = dimensions.reduce((a, b) => a * b);
     const isMatrix = dimensions.length > 1;
-    data.raw(isMatrix ? blocks(elements / BLOCK, random) : new Uint8Array(new Float32Array(elements).fill(1).buffer));
+    data.raw(
+      isMatrix ? blocks(elements / BLOCK, random) : new Uint8Array(new Float32Array(elements).fill(norm).buffer),
+    );
     data.pad(32);
     return { name: `${name}.weight`, dimensions, type: isMatrix ? Q4_1 : F32, offset };
   });
