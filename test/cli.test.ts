@@ -224,6 +224,18 @@ test("a reader who goes away ends the run without a word", async () => {
   assert.deepEqual([code, signal, errors], [0, null, ""]);
 });
 
+test("nobody reading stderr is no reason to stop: the answer is whole", async () => {
+  const child = start(["run", model, "the hat", "--raw", ...greedy, "40", "--json"]);
+  child.stderr.destroy();
+  let out = "";
+  child.stdout.on("data", (piece) => {
+    out += piece;
+  });
+  const [code] = await once(child, "close");
+  assert.equal(code, 0);
+  assert.equal(JSON.parse(out).ids.length, 40);
+});
+
 const failures: Readonly<
   Record<string, { args: () => string[]; exit: number; code: string; says: RegExp; env?: Record<string, string> }>
 > = {

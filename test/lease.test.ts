@@ -12,7 +12,7 @@ let folder: string;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "irori-lease-"));
   await writeTinyGguf(join(folder, "tiny.gguf"));
-  await writeTinyGguf(join(folder, "nan.gguf"), Number.NaN);
+  await writeTinyGguf(join(folder, "nan.gguf"), { norm: Number.NaN });
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -59,6 +59,13 @@ test("logits that are no numbers are never sampled from: one sentence", async ()
   const answer = all(lease.generate({ prompt: { text: "hearth" }, seed: 1 }));
   await assert.rejects(answer, /its logits are not finite: got NaN/);
   await assert.rejects(lease.score(lease.tokenize("hearth")), /its logits are not finite/);
+});
+
+test("a GGUF with tensors that the family has no place for is refused: answers without them would be wrong", async () => {
+  const path = join(folder, "biased.gguf");
+  await writeTinyGguf(path, { stranger: "blk.0.attn_q.bias" });
+  await using engine = await openEngine("biased");
+  await assert.rejects(engine.lease(path), /holds 1 tensors that a llama has no place for: got blk\.0\.attn_q\.bias/);
 });
 
 test("a lease that was given back refuses everything", async () => {

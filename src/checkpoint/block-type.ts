@@ -13,6 +13,8 @@ export interface BlockType {
   readonly blockBytes: number;
   /** `source` holds whole blocks; `target` exactly their elements. */
   dequantize(source: Uint8Array, target: Float32Array): void;
+  /** Values are wider than float32 and get rounded. */
+  readonly isRounded?: boolean;
   /** Present where every value is exactly scale·integer (+ min). */
   readonly exact?: ExactForm;
 }

@@ -21,6 +21,9 @@ function numbers(name: string, id: number, bytes: number, get: (view: DataView, 
   });
 }
 
+/** Numbers that float32 cannot always hold. */
+const wider = (...layout: Parameters<typeof numbers>): BlockType => ({ ...numbers(...layout), isRounded: true });
+
 const copyFloats: Convert = (source, target) =>
   new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(source);
 
@@ -39,14 +42,14 @@ export const plainTypes: readonly BlockType[] = [
   plain("F32", 0, 4, copyFloats),
   plain("F16", 1, 2, widenFloat16),
   plain("BF16", 30, 2, widenBfloat16),
-  numbers("F64", 28, 8, (view, at) => view.getFloat64(at, true)),
+  wider("F64", 28, 8, (view, at) => view.getFloat64(at, true)),
   numbers("I8", 24, 1, (view, at) => view.getInt8(at)),
   numbers("I16", 25, 2, (view, at) => view.getInt16(at, true)),
-  numbers("I32", 26, 4, (view, at) => view.getInt32(at, true)),
-  numbers("I64", 27, 8, (view, at) => Number(view.getBigInt64(at, true))),
+  wider("I32", 26, 4, (view, at) => view.getInt32(at, true)),
+  wider("I64", 27, 8, (view, at) => Number(view.getBigInt64(at, true))),
   numbers("U8", -1, 1, (view, at) => view.getUint8(at)),
   numbers("U16", -1, 2, (view, at) => view.getUint16(at, true)),
-  numbers("U32", -1, 4, (view, at) => view.getUint32(at, true)),
-  numbers("U64", -1, 8, (view, at) => Number(view.getBigUint64(at, true))),
+  wider("U32", -1, 4, (view, at) => view.getUint32(at, true)),
+  wider("U64", -1, 8, (view, at) => Number(view.getBigUint64(at, true))),
   numbers("BOOL", -1, 1, (view, at) => (view.getUint8(at) === 0 ? 0 : 1)),
 ];

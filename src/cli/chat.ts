@@ -43,7 +43,10 @@ export async function chat(lease: Lease, wanted: Wanted, system: string | undefi
   }
 }
 
-/** One line; the terminal is readline's only while it is typed, so that Ctrl-C is a signal during an answer. */
+/** Lines that come faster than a person types were pasted: one question. */
+const PASTE_MS = 20;
+
+/** What was typed up to Enter, or pasted; the terminal is readline's only while it is typed, so that Ctrl-C is a signal during an answer. */
 function ask(history: string[], onHistory: (lines: string[]) => void): Promise<Typed> {
   const terminal = createInterface({ input: process.stdin, output: process.stdout, history, prompt: "> " });
   return new Promise((resolve) => {
@@ -52,12 +55,17 @@ function ask(history: string[], onHistory: (lines: string[]) => void): Promise<T
       terminal.close();
     };
     terminal.on("history", onHistory);
-    terminal.once("line", (line) => end({ line }));
+    const lines: string[] = [];
+    terminal.on("line", (line) => {
+      lines.push(line);
+      // what was pasted after the last line break is still being typed
+      setTimeout(() => terminal.line === "" && end({ line: lines.join("\n") }), PASTE_MS);
+    });
     terminal.once("SIGINT", () => {
       print("\n");
       end("interrupt");
     });
-    terminal.once("close", () => end("end"));
+    terminal.once("close", () => end(lines.length > 0 ? { line: lines.join("\n") } : "end"));
     terminal.prompt();
   });
 }

@@ -1,5 +1,5 @@
-// What leaves the process: texts and JSON on stdout, sentences on stderr. A reader who went away (EPIPE) stops the
-// work and is no error. It does not know what is printed.
+// What leaves the process: texts and JSON on stdout, sentences on stderr. A reader of stdout who went away (EPIPE) stops
+// the work and is no error. It does not know what is printed.
 import { IroriError } from "../base/mod.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 
@@ -9,12 +9,14 @@ const closed = new AbortController();
 export const isOutputClosed = (): boolean => closed.signal.aborted;
 
 export function watchOutput(): void {
-  const onError = (error: NodeJS.ErrnoException) => {
+  const unlessGone = (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE" && error.code !== "EOF") throw error;
-    closed.abort(error);
   };
-  process.stdout.on("error", onError);
-  process.stderr.on("error", onError);
+  process.stdout.on("error", (error) => {
+    unlessGone(error);
+    closed.abort(error);
+  });
+  process.stderr.on("error", unlessGone); // nobody reads the sentences: the work is for stdout
 }
 
 export interface Stop extends Disposable {
@@ -43,8 +45,8 @@ export function say(text: string): void {
 
 /** Tells of an error; the exit code. */
 export function tell(error: unknown, isJson: boolean): number {
-  if (isOutputClosed()) return 0;
   const code = error instanceof IroriError ? error.code : undefined;
+  if (isOutputClosed() && code === "cancelled") return 0;
   const message = error instanceof Error ? error.message : String(error);
   if (isJson) printJson({ error: { code: code ?? "unknown", message } });
   else say(`irori: ${message}`);

@@ -1,5 +1,6 @@
 // The environment and the machine as settings of the engine: home, threads, memory, switches.
 // One of the few places that read them; below this floor they are passed in.
+import { readFileSync } from "node:fs";
 import { availableParallelism, freemem, homedir } from "node:os";
 import { defaultHome } from "../checkpoint/mod.ts";
 import { Engine, type Form, type Lease } from "../engine/mod.ts";
@@ -23,10 +24,17 @@ export const threadsOf = (args: Arguments): number =>
 export const isSpinning = (args: Arguments, threads: number): boolean =>
   args.flag("spin") && threads <= availableParallelism();
 
-/** Memory that can be had without swapping (MemAvailable on Linux), within the container's limit. */
+/** Memory that can be had without swapping (MemAvailable on Linux), within the container's limit. Mapped pages can be taken back. */
 export function freeBytes(): number {
   const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(freemem(), Math.max(0, limit - process.memoryUsage.rss())) : freemem();
+  return limit > 0 ? Math.min(freemem(), Math.max(0, limit - privateBytes())) : freemem();
+}
+
+/** What this process holds and no file backs; all that is resident where the system does not tell. */
+function privateBytes(): number {
+  const kilobytes =
+    process.platform === "linux" && /^RssAnon:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"));
+  return kilobytes ? Number(kilobytes[1]) * 1024 : process.memoryUsage.rss();
 }
 
 export async function openEngine({ args, startUp }: Call): Promise<Engine> {

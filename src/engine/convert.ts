@@ -1,7 +1,7 @@
 // From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept exact.
 // It does not know tokenizers, stores or the runtime.
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
-import type { BlockType, Checkpoint } from "../checkpoint/mod.ts";
+import type { BlockType, Checkpoint, TensorInfo } from "../checkpoint/mod.ts";
 import type { Config, Family, Gguf } from "../models/mod.ts";
 import type { Form, FormReport, StoredTensor } from "./manifest.ts";
 import type { MappedFileWriter } from "./mapped-file.ts";
@@ -22,24 +22,61 @@ export async function convertWeights(
 ) {
   const tensors: Record<string, StoredTensor> = {};
   const report = new Map<string, FormReport>();
-  const wanted = [...family.weights(config)];
-  const total = wanted.reduce((sum, [, shape]) => sum + product(shape), 0);
+  const wanted = locateAll(checkpoint, family, config);
+  const total = wanted.reduce((sum, { shape }) => sum + product(shape), 0);
   let done = 0;
-  for (const [name, shape] of wanted) {
+  for (const { name, shape, info, rows } of wanted) {
     if (signal?.aborted) throw cancelled("preparing", signal);
-    const { info, rows } = locate(checkpoint, family, config, name, shape);
     const type = checkpoint.typeOf(info.name);
     const bytes = permuteRows(await checkpoint.read(info.name), shape, rows);
-    const stored =
-      form === "blocks" && shape.length === 2 && type.exact
-        ? await writeBlocks(bytes, shape, type, file)
-        : await writeFloats(bytes, shape, type, file);
+    const stored = isBlocks(form, shape, type)
+      ? await writeBlocks(bytes, shape, type, file)
+      : await writeFloats(bytes, shape, type, file);
     tensors[name] = stored;
-    addToReport(report, info.type, shape, stored);
+    addToReport(report, type, shape, stored);
     done += product(shape);
     onProgress?.({ step: "prepare", item: name, done: done * 4, total: total * 4, unit: "bytes" });
   }
   return { tensors, report: [...report.values()] };
+}
+
+/** Blocks are kept where the form wants them and the type has an exact integer form. */
+const isBlocks = (form: Form, shape: readonly number[], type: BlockType): boolean =>
+  form === "blocks" && shape.length === 2 && type.exact !== undefined;
+
+/** Bytes of the weights file that `convertWeights` would write, but for its gaps. */
+export function convertedBytes(checkpoint: Checkpoint, family: Family, config: Config, form: Form): number {
+  const bytes = ({ shape, info }: Located): number => {
+    const type = checkpoint.typeOf(info.name);
+    if (!isBlocks(form, shape, type)) return 4 * product(shape);
+    const { bits, block, hasMin } = type.exact as NonNullable<BlockType["exact"]>;
+    return product(shape) * (bits / 8 + (hasMin ? 8 : 4) / block);
+  };
+  return locateAll(checkpoint, family, config).reduce((sum, each) => sum + bytes(each), 0);
+}
+
+interface Located {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly info: TensorInfo;
+  readonly rows: ((row: number) => number) | undefined;
+}
+
+/** Every weight of the family in the checkpoint. A tensor of a GGUF that no weight stands for would be missed: refused. */
+function locateAll(checkpoint: Checkpoint, family: Family, config: Config): readonly Located[] {
+  const all = [...family.weights(config)].map(([name, shape]) => ({
+    name,
+    shape,
+    ...locate(checkpoint, family, config, name, shape),
+  }));
+  const used = new Set([...all.map(({ info }) => info.name), ...(family.gguf?.settings ?? [])]);
+  const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
+  if (checkpoint.format !== "gguf" || unused.length === 0) return all;
+  throw new IroriError("unsupported", {
+    what: `${checkpoint.files[0]} holds ${unused.length} tensors that a ${family.name} has no place for`,
+    got: unused.slice(0, 3).join(", "),
+    next: "answers without them would be wrong; another file of the model may do",
+  });
 }
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -122,7 +159,7 @@ async function writeBlocks(
 
 function addToReport(
   report: Map<string, FormReport>,
-  type: string,
+  { name: type, isRounded = false }: BlockType,
   shape: readonly number[],
   stored: StoredTensor,
 ): void {
@@ -138,7 +175,7 @@ function addToReport(
   report.set(key, {
     type,
     form,
-    isExact: true,
+    isExact: !isRounded,
     tensors: (before?.tensors ?? 0) + 1,
     parameters: (before?.parameters ?? 0) + product(shape),
     bytes: (before?.bytes ?? 0) + bytes,

@@ -18,7 +18,7 @@ import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
-import { type Score, score } from "./score.ts";
+import { SCORE_CHUNK, type Score, score } from "./score.ts";
 
 export interface EngineOptions {
   /** Folder of the store. */
@@ -165,7 +165,7 @@ export class Lease implements AsyncDisposable {
     ids: readonly number[],
     options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
   ): Promise<Score> {
-    refuseTooLarge(this.#wants(ids.length), this.#engine.budgetBytes());
+    refuseTooLarge({ ...this.#wants(ids.length), positions: SCORE_CHUNK }, this.#engine.budgetBytes());
     return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
   }
 
@@ -305,14 +305,14 @@ export class Engine implements AsyncDisposable {
     const { now, onEvent } = this.#options;
     if (await this.#isPrepared(stored, form)) return this.store.preparedFolder(stored, form);
     const start = now();
+    const { prepare, neededBytes } = await import("./prepare.ts");
     const folder = await this.store.writePrepared(
       stored,
       form,
       async (into, work) => {
-        const { prepare } = await import("./prepare.ts");
         await prepare(stored.path, form, into, work);
       },
-      { ...options, neededBytes: form === "f32" ? stored.bytes * 8 : stored.bytes * 2 },
+      { ...options, neededBytes: await neededBytes(stored.path, form) },
     );
     onEvent?.({ type: "prepare", model: stored.name, cause: `no ${form} form of these bytes`, ms: now() - start });
     return folder;

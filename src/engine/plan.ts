@@ -2,6 +2,7 @@
 // Pure: the budget is passed in; nothing is measured here.
 import { IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
+import { candidatesOf } from "./candidates.ts";
 import { kvCacheBytes } from "./kv-cache.ts";
 
 export interface PlanItem {
@@ -26,14 +27,21 @@ export interface PlanWants {
   readonly context: number;
   /** Tokens of one run at most. */
   readonly chunk: number;
+  /** Positions of one run whose logits are wanted. Default 1. */
+  readonly positions?: number;
 }
 
-/** Working memory of a run: the widest activations of a chunk, and one row of logits with its candidates. */
-const scratchBytes = (config: Config, chunk: number): number =>
-  4 *
-  (chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize) + 4 * config.vocabSize);
+/**
+ * Working memory of a run: the widest activations of a chunk, and for each wanted position its logits (with what becomes of
+ * them on the way) and the rows of the head's table that its candidates have, dequantised in three steps.
+ */
+function scratchBytes(config: Config, chunk: number, positions: number): number {
+  const activations = chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize);
+  const perPosition = 4 * config.vocabSize + 3 * candidatesOf(config) * config.hiddenSize;
+  return 4 * (activations + positions * perPosition);
+}
 
-export function planGeneration({ model, config, mappedBytes, context, chunk }: PlanWants): Plan {
+export function planGeneration({ model, config, mappedBytes, context, chunk, positions = 1 }: PlanWants): Plan {
   const items: PlanItem[] = [
     { name: "weights", bytes: mappedBytes, isMapped: true },
     {
@@ -41,7 +49,7 @@ export function planGeneration({ model, config, mappedBytes, context, chunk }: P
       bytes: kvCacheBytes(config, context),
       isMapped: false,
     },
-    { name: "scratch", bytes: scratchBytes(config, chunk), isMapped: false },
+    { name: "scratch", bytes: scratchBytes(config, chunk, positions), isMapped: false },
   ];
   const sum = (isMapped: boolean) =>
     items.filter((item) => item.isMapped === isMapped).reduce((all, item) => all + item.bytes, 0);

@@ -6,7 +6,7 @@ import { IroriError } from "../base/mod.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
 import { type Config, type Decoder, decoderNamed, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
-import { type ConvertOptions, convertWeights } from "./convert.ts";
+import { type ConvertOptions, convertedBytes, convertWeights } from "./convert.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { stampFile } from "./mapped-check.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
@@ -32,6 +32,13 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Deco
     });
   const family = decoderNamed(familyOf(type).name);
   return { family, config: family.parseConfig(checkpoint.config) };
+}
+
+/** Bytes on disk that preparing the checkpoint at `path` needs; `blocks` are packed afterwards, with two more copies for a while. */
+export async function neededBytes(path: string, form: Form): Promise<number> {
+  await using checkpoint = await openCheckpoint(path);
+  const { family, config } = await identify(checkpoint);
+  return convertedBytes(checkpoint, family, config, form) * (form === "blocks" ? 5 : 1);
 }
 
 /** Writes the prepared form of the checkpoint at `path` into `folder`. */

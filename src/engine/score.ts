@@ -6,7 +6,7 @@ import { KvCache } from "./kv-cache.ts";
 import { Row } from "./row.ts";
 
 /** Positions of one run: each brings a row of logits. */
-const SCORE_CHUNK = 128;
+export const SCORE_CHUNK = 128;
 
 export interface Score {
   readonly ids: readonly number[];

@@ -64,6 +64,8 @@ export interface GgufSource {
 export interface Gguf<C extends Config> {
   /** `general.architecture` values. */
   readonly architectures: readonly string[];
+  /** Tensors that `readConfig` reads: settings rather than weights. */
+  readonly settings: readonly string[];
   readConfig(source: GgufSource): Promise<C>;
   tensor(config: C, name: string): GgufTensor;
 }

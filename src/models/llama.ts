@@ -130,5 +130,5 @@ export const llama: Family<LlamaConfig> = {
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,
   head: gatedHead(),
-  gguf: { architectures: ["llama"], readConfig: readGguf, tensor: ggufTensor },
+  gguf: { architectures: ["llama"], settings: ["rope_freqs.weight"], readConfig: readGguf, tensor: ggufTensor },
 };

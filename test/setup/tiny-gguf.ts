@@ -34,11 +34,18 @@ function blocks(count: number, random: { next(): number }): Uint8Array {
   return out.done();
 }
 
-/** @param norm every value of the norms */
-export async function writeTinyGguf(path: string, norm = 1): Promise<void> {
+export interface TinyOptions {
+  /** Every value of the norms. */
+  readonly norm?: number;
+  /** Name of a vector that no llama has. */
+  readonly stranger?: string;
+}
+
+export async function writeTinyGguf(path: string, { norm = 1, stranger }: TinyOptions = {}): Promise<void> {
   const random = seededRandom(8);
   const data = new Bytes();
-  const described = tensors.map(([name, dimensions]) => {
+  const all = [...tensors, ...(stranger === undefined ? [] : [[stranger, [HIDDEN]] as const])];
+  const described = all.map(([name, dimensions]) => {
     const offset = data.length;
     const elements = dimensions.reduce((a, b) => a * b);
     const isMatrix = dimensions.length > 1;
@@ -46,7 +53,7 @@ export async function writeTinyGguf(path: string, norm = 1): Promise<void> {
       isMatrix ? blocks(elements / BLOCK, random) : new Uint8Array(new Float32Array(elements).fill(norm).buffer),
     );
     data.pad(32);
-    return { name: `${name}.weight`, dimensions, type: isMatrix ? Q4_1 : F32, offset };
+    return { name: name === stranger ? name : `${name}.weight`, dimensions, type: isMatrix ? Q4_1 : F32, offset };
   });
   const float = (value: number) => [6, (out: Bytes) => out.raw(new Uint8Array(Float32Array.of(value).buffer))] as const;
   const texts = (all: readonly string[]) =>
