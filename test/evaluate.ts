@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Runtime, Tensor } from "../src/runtime/mod.ts";
-import { expand, type Graph, inputsOf, onnxBytes, weightsOf } from "../src/tensor/mod.ts";
+import { type DType, expand, type Graph, inputsOf, onnxBytes, type TensorType, weightsOf } from "../src/tensor/mod.ts";
 
 let shared: Promise<Runtime> | undefined;
 /** The process's runtime with two quiet threads. */
@@ -49,7 +49,11 @@ export async function compiled(g: Graph, values: Values): Promise<Compiled> {
   const owned = stack.move();
   return {
     async run(now) {
-      const results = await program.run(Object.fromEntries(inputsOf(g).map(({ name }) => [name, tensor(name, now)])));
+      const results = await program.run(
+        Object.fromEntries(
+          inputsOf(g).map(({ name, node }) => [name, tensor(name, (node.types[0] as TensorType).dtype, now)]),
+        ),
+      );
       return Object.fromEntries(Object.entries(results).map(([name, { data }]) => [name, numbers(data)]));
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -64,17 +68,9 @@ export async function evaluate(g: Graph, values: Values): Promise<Record<string,
   return await program.run(values);
 }
 
-function tensor(name: string, values: Values): Tensor {
+function tensor(name: string, dtype: DType, values: Values): Tensor {
   const value = values[name];
   if (value === undefined) throw new Error(`the test gives no value for ${name}`);
-  const dtype =
-    value.data instanceof Float32Array
-      ? "float32"
-      : value.data instanceof BigInt64Array
-        ? "int64"
-        : value.data instanceof Int32Array
-          ? "int32"
-          : "uint8";
   return Tensor.of(dtype, value.shape, value.data as never);
 }
 

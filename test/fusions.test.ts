@@ -107,6 +107,10 @@ const norm = (a: Value): Value => t.rmsNorm(a, f32("w", 32), 1e-5);
 /** For each entry of the list of fusions, a Graph that it changes. */
 const examples: Readonly<Record<string, () => Example>> = {
   "tap vanishes": () => ({ outputs: { y: t.exp(t.tap(x, "here")) }, values: { x: uniform(3, 32) } }),
+  "heads together": () => ({
+    outputs: { y: t.mixHeads(x, f32("w", 8, 32), { heads: 4, hook: "h" }) },
+    values: { x: uniform(3, 32), w: uniform(8, 32) },
+  }),
   "gather of quantised rows": () => {
     const table = blocks("table", 6, 64, 8, true, 100);
     return {

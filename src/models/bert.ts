@@ -10,6 +10,7 @@ import {
   int64,
   layerNorm,
   linears,
+  mixHeads,
   reshape,
   slice,
   tanh,
@@ -131,7 +132,7 @@ function trace(c: BertConfig, weight: Weights, tokens: Tokens): Value {
   let x = embed(c, weight, tokens);
   for (let l = 0; l < c.layers; l++) {
     const w = (name: keyof typeof shapes) => weight(`encoder.layer.${l}.${name}`, shapes[name]);
-    const layer = (y: Value, name: "attention.output.dense" | "intermediate.dense" | "output.dense"): Value =>
+    const layer = (y: Value, name: "intermediate.dense" | "output.dense"): Value =>
       affine(y, w(`${name}.weight`), w(`${name}.bias`));
     const hook = inLayer(l);
     x = tap(x, hook("hook_resid_pre"));
@@ -142,7 +143,15 @@ function trace(c: BertConfig, weight: Weights, tokens: Tokens): Value {
     );
     const qkv = products.map((y, i) => add(y, w(`attention.self.${parts[i] as "query"}.bias`)));
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { scale: 1 / Math.sqrt(c.headSize) });
-    const middle = addedTo(x, layer(z, "attention.output.dense"), hook("hook_attn_out"), hook("hook_resid_mid"));
+    const middle = addedTo(
+      x,
+      add(
+        mixHeads(z, w("attention.output.dense.weight"), { heads: c.heads, hook: hook("attn") }),
+        w("attention.output.dense.bias"),
+      ),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const [norm, bias] = [w("attention.output.LayerNorm.weight"), w("attention.output.LayerNorm.bias")];
     const m = tap(layerNorm(middle, norm, bias, c.epsilon, hook("ln1")), hook("hook_normalized_resid_mid"));
     const post = activated(layer(m, "intermediate.dense"), activations[c.activation], hook("mlp"));

@@ -1,7 +1,7 @@
 // The distilbert family: BERT's layers without token types and pooler.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names (HookedEncoder).
 import { z } from "zod";
-import { add, gather, gelu, layerNorm, linears, tap, type Value } from "../tensor/mod.ts";
+import { add, gather, gelu, layerNorm, linears, mixHeads, tap, type Value } from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -88,8 +88,7 @@ function trace(c: DistilbertConfig, weight: Weights, tokens: Tokens): Value {
   let x = embed(c, weight, tokens);
   for (let l = 0; l < c.layers; l++) {
     const w = (name: keyof typeof shapes) => weight(`transformer.layer.${l}.${name}`, shapes[name]);
-    const layer = (y: Value, name: "attention.out_lin" | "ffn.lin1" | "ffn.lin2"): Value =>
-      affine(y, w(`${name}.weight`), w(`${name}.bias`));
+    const layer = (y: Value, name: "ffn.lin1" | "ffn.lin2"): Value => affine(y, w(`${name}.weight`), w(`${name}.bias`));
     const hook = inLayer(l);
     x = tap(x, hook("hook_resid_pre"));
     const parts = ["q", "k", "v"] as const;
@@ -99,7 +98,15 @@ function trace(c: DistilbertConfig, weight: Weights, tokens: Tokens): Value {
     );
     const qkv = products.map((y, i) => add(y, w(`attention.${parts[i] as "q"}_lin.bias`)));
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { scale: 1 / Math.sqrt(c.headSize) });
-    const middle = addedTo(x, layer(z, "attention.out_lin"), hook("hook_attn_out"), hook("hook_resid_mid"));
+    const middle = addedTo(
+      x,
+      add(
+        mixHeads(z, w("attention.out_lin.weight"), { heads: c.heads, hook: hook("attn") }),
+        w("attention.out_lin.bias"),
+      ),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const normed = layerNorm(middle, w("sa_layer_norm.weight"), w("sa_layer_norm.bias"), EPSILON, hook("ln1"));
     const m = tap(normed, hook("hook_normalized_resid_mid"));
     const post = activated(layer(m, "ffn.lin1"), gelu, hook("mlp"));

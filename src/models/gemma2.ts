@@ -5,8 +5,8 @@ import {
   add,
   gather,
   geluTanh,
-  linear,
   linears,
+  mixHeads,
   mul,
   rmsNorm,
   scalar,
@@ -76,7 +76,11 @@ function trace(c: Gemma2Config, weight: Weights, tokens: Tokens): Value {
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
     const options = { tables, scale: c.scale, window: c.windows[l], softCap: c.scoreCap };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
-    const a = norm(linear(z, w("self_attn.o_proj.weight")), w("post_attention_layernorm.weight"), hook("ln1_post"));
+    const a = norm(
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      w("post_attention_layernorm.weight"),
+      hook("ln1_post"),
+    );
     x = addedTo(x, a, hook("hook_attn_out"), hook("hook_resid_mid"));
     const m = norm(x, w("pre_feedforward_layernorm.weight"), hook("ln2"));
     const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;

@@ -5,8 +5,8 @@ import {
   add,
   gather,
   geluTanh,
-  linear,
   linears,
+  mixHeads,
   mul,
   rmsNorm,
   scalar,
@@ -94,7 +94,11 @@ function trace(c: Gemma3Config, weight: Weights, tokens: Tokens): Value {
       ...{ tables: window === undefined ? wide : local, scale: c.scale, window, softCap: c.scoreCap },
       normalize: (y, part) => norm(y, w(`self_attn.${part}_norm.weight`)),
     });
-    const a = norm(linear(z, w("self_attn.o_proj.weight")), w("post_attention_layernorm.weight"), hook("ln1_post"));
+    const a = norm(
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      w("post_attention_layernorm.weight"),
+      hook("ln1_post"),
+    );
     x = addedTo(x, a, hook("hook_attn_out"), hook("hook_resid_mid"));
     const m = norm(x, w("pre_feedforward_layernorm.weight"), hook("ln2"));
     const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;

@@ -2,7 +2,7 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import { add, gather, geluTanh, layerNorm, linear, linears, tap, type Value } from "../tensor/mod.ts";
+import { add, gather, geluTanh, layerNorm, linear, linears, mixHeads, tap, type Value } from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -98,7 +98,10 @@ function trace(c: GptNeoConfig, weight: Weights, tokens: Tokens): Value {
       parts.map((part) => w(`attn.attention.${part}_proj.weight`)),
     );
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { scale: 1, window: c.windows[l] });
-    const attended = affine(z, w("attn.attention.out_proj.weight"), w("attn.attention.out_proj.bias"));
+    const attended = add(
+      mixHeads(z, w("attn.attention.out_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      w("attn.attention.out_proj.bias"),
+    );
     x = addedTo(x, attended, hook("hook_attn_out"), hook("hook_resid_mid"));
     const m = layerNorm(x, w("ln_2.weight"), w("ln_2.bias"), c.epsilon, hook("ln2"));
     const post = activated(affine(m, w("mlp.c_fc.weight"), w("mlp.c_fc.bias")), geluTanh, hook("mlp"));

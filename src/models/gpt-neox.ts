@@ -1,7 +1,19 @@
 // The gpt_neox family (Pythia, GPT-NeoX-20B …): part of the channels rotated, attention and MLP side by side.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { add, gather, gelu, geluTanh, layerNorm, linear, reshape, split, tap, type Value } from "../tensor/mod.ts";
+import {
+  add,
+  gather,
+  gelu,
+  geluTanh,
+  layerNorm,
+  linear,
+  mixHeads,
+  reshape,
+  split,
+  tap,
+  type Value,
+} from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { rotaryMembers, rotaryOf } from "./rotary-config.ts";
@@ -109,7 +121,10 @@ function trace(c: GptNeoxConfig, weight: Weights, tokens: Tokens): Value {
     );
     const options = { tables, scale: 1 / Math.sqrt(c.headSize) };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
-    const attended = tap(affine(z, w("attention.dense.weight"), w("attention.dense.bias")), hook("hook_attn_out"));
+    const attended = tap(
+      add(mixHeads(z, w("attention.dense.weight"), { heads: c.heads, hook: hook("attn") }), w("attention.dense.bias")),
+      hook("hook_attn_out"),
+    );
     const middle = c.isParallel ? x : tap(add(x, attended), hook("hook_resid_mid"));
     const m = layerNorm(
       middle,

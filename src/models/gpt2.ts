@@ -1,7 +1,7 @@
 // The gpt2 family (GPT-2, DistilGPT-2, DialoGPT …): learnt positions, layer norms, a plain MLP, weights stored [in, out].
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { add, gather, geluTanh, layerNorm, linear, matmul, split, tap, type Value } from "../tensor/mod.ts";
+import { add, gather, geluTanh, layerNorm, linear, matmul, mixHeads, split, tap, type Value } from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -82,7 +82,7 @@ function trace(c: Gpt2Config, weight: Weights, tokens: Tokens): Value {
   let x = add(embedded, tap(places, "hook_pos_embed"));
   for (let l = 0; l < c.layers; l++) {
     const w = (name: keyof typeof shapes) => weight(`transformer.h.${l}.${name}`, shapes[name]);
-    const layer = (y: Value, name: "attn.c_attn" | "attn.c_proj" | "mlp.c_fc" | "mlp.c_proj"): Value =>
+    const layer = (y: Value, name: "attn.c_attn" | "mlp.c_fc" | "mlp.c_proj"): Value =>
       add(matmul(y, w(`${name}.weight`)), w(`${name}.bias`));
     const hook = inLayer(l);
     x = tap(x, hook("hook_resid_pre"));
@@ -90,7 +90,15 @@ function trace(c: Gpt2Config, weight: Weights, tokens: Tokens): Value {
     const qkv = split(layer(h, "attn.c_attn"), -1, [c.hiddenSize, c.hiddenSize, c.hiddenSize]);
     const scale = (c.isScaled ? 1 / Math.sqrt(c.headSize) : 1) / (c.isScaledByLayer ? l + 1 : 1);
     const z = attendByHeads(c, tokens, l, qkv as unknown as [Value, Value, Value], { scale });
-    x = addedTo(x, layer(z, "attn.c_proj"), hook("hook_attn_out"), hook("hook_resid_mid"));
+    x = addedTo(
+      x,
+      add(
+        mixHeads(z, w("attn.c_proj.weight"), { heads: c.heads, hook: hook("attn"), isInOut: true }),
+        w("attn.c_proj.bias"),
+      ),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const m = layerNorm(x, w("ln_2.weight"), w("ln_2.bias"), c.epsilon, hook("ln2"));
     const out = layer(activated(layer(m, "mlp.c_fc"), geluTanh, hook("mlp")), "mlp.c_proj");
     x = addedTo(x, out, hook("hook_mlp_out"), hook("hook_resid_post"));

@@ -2,7 +2,7 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import { gather, linear, linears, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
+import { gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Family, GgufSource, GgufTensor, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
 import { readMetadata } from "./gguf-metadata.ts";
@@ -108,7 +108,12 @@ function trace(c: LlamaConfig, weight: Weights, tokens: Tokens): Value {
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale });
-    x = addedTo(x, linear(z, w("self_attn.o_proj.weight")), hook("hook_attn_out"), hook("hook_resid_mid"));
+    x = addedTo(
+      x,
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
     const out = gatedMlp(
       m,

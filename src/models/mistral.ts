@@ -1,7 +1,7 @@
 // The mistral family (Mistral 7B, Ministral, Zephyr …): llama's layers with a sliding window.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { gather, linear, linears, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
+import { gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
@@ -38,7 +38,12 @@ function trace(c: MistralConfig, weight: Weights, tokens: Tokens): Value {
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
-    x = addedTo(x, linear(z, w("self_attn.o_proj.weight")), hook("hook_attn_out"), hook("hook_resid_mid"));
+    x = addedTo(
+      x,
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
     const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;
     x = addedTo(x, gatedMlp(m, mlp, silu, hook("mlp")), hook("hook_mlp_out"), hook("hook_resid_post"));

@@ -1,7 +1,7 @@
 // The olmo2 family (OLMo 2): norms after attention and MLP, and of q and k over their whole width.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { gather, linear, linears, reshape, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
+import { gather, linears, mixHeads, reshape, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
@@ -42,7 +42,7 @@ function trace(c: Olmo2Config, weight: Weights, tokens: Tokens): Value {
       return reshape(rmsNorm(flat, w(`self_attn.${part}_norm.weight`), c.epsilon), y.shape);
     };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale, normalize });
-    const attended = linear(z, w("self_attn.o_proj.weight"));
+    const attended = mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") });
     const a = rmsNorm(attended, w("post_attention_layernorm.weight"), c.epsilon, hook("ln1_post"));
     x = addedTo(x, a, hook("hook_attn_out"), hook("hook_resid_mid"));
     const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;

@@ -1,7 +1,7 @@
 // The phi3 family (Phi 3, 3.5 mini, Phi 4 mini): llama's layers with q, k, v and gate, up each in one weight.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { gather, linear, rmsNorm, silu, split, tap, type Value } from "../tensor/mod.ts";
+import { gather, linear, mixHeads, rmsNorm, silu, split, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gated, inLayer } from "./layers.ts";
@@ -44,7 +44,12 @@ function trace(c: Phi3Config, weight: Weights, tokens: Tokens): Value {
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = split(linear(h, w("self_attn.qkv_proj.weight")), -1, widths(c));
     const z = attendByHeads(c, tokens, l, qkv as unknown as [Value, Value, Value], options);
-    x = addedTo(x, linear(z, w("self_attn.o_proj.weight")), hook("hook_attn_out"), hook("hook_resid_mid"));
+    x = addedTo(
+      x,
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
     const both = split(linear(m, w("mlp.gate_up_proj.weight")), -1, [c.intermediateSize, c.intermediateSize]);
     const out = gated(both[0] as Value, both[1] as Value, w("mlp.down_proj.weight"), silu, hook("mlp"));

@@ -1,7 +1,7 @@
 // The qwen2 family (Qwen 1.5, 2, 2.5, DeepSeek-R1 distillates …): llama's layers with biases of q, k and v.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { add, gather, linear, linears, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
+import { add, gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
@@ -57,7 +57,12 @@ function trace(c: Qwen2Config, weight: Weights, tokens: Tokens): Value {
     );
     const qkv = products.map((y, i) => add(y, w(`self_attn.${parts[i] as "q" | "k" | "v"}_proj.bias`)));
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale, window: c.windows[l] });
-    x = addedTo(x, linear(z, w("self_attn.o_proj.weight")), hook("hook_attn_out"), hook("hook_resid_mid"));
+    x = addedTo(
+      x,
+      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
+      hook("hook_attn_out"),
+      hook("hook_resid_mid"),
+    );
     const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
     const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;
     x = addedTo(x, gatedMlp(m, mlp, silu, hook("mlp")), hook("hook_mlp_out"), hook("hook_resid_post"));

@@ -23,21 +23,27 @@ import { apply, applyAll, defineFunction, int64, type Op, scalar, type Value } f
 /** Stands for minus infinity without making NaN of a row that sees nothing. */
 const NEVER = -3e38;
 
+const HOOKS = ["hook_attn_scores", "hook_pattern"] as const;
+
 /** softmax(q kᵀ · scale where mask) v by groups of heads: q [B,T,H,K]; k, v [B,S,G,K]; mask bool [B|1,1,T,S] → [B,T,H,K]. */
-const attentionOp = defineFunction("attention", ([q, k, v, mask], attrs) => {
-  const { scale, hook, softCap: cap } = attrs as unknown as AttentionOptions;
-  const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
-  const [, s, g] = (k as Value).shape as [Dim, Dim, number];
-  const perGroup = divideDims(h, g) as number;
-  // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
-  const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
-  const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale });
-  const capped = cap === undefined ? raw : softCap(raw, cap);
-  const scores = tap(reshape(capped, [b, h, t, s]), `${hook}.hook_attn_scores`);
-  const pattern = tap(softmax(where(mask as Value, scores, scalar(NEVER))), `${hook}.hook_pattern`);
-  const z = matmul(reshape(pattern, [b, g, perGroup, t, s]), heads(v as Value, s, 1));
-  return [reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d])];
-});
+const attentionOp = defineFunction(
+  "attention",
+  ([q, k, v, mask], attrs) => {
+    const { scale, hook, softCap: cap } = attrs as unknown as AttentionOptions;
+    const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
+    const [, s, g] = (k as Value).shape as [Dim, Dim, number];
+    const perGroup = divideDims(h, g) as number;
+    // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
+    const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
+    const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale });
+    const capped = cap === undefined ? raw : softCap(raw, cap);
+    const scores = where(mask as Value, reshape(capped, [b, h, t, s]), scalar(NEVER));
+    const pattern = tap(softmax(tap(scores, `${hook}.hook_attn_scores`)), `${hook}.hook_pattern`);
+    const z = matmul(reshape(pattern, [b, g, perGroup, t, s]), heads(v as Value, s, 1));
+    return [reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d])];
+  },
+  { hooks: HOOKS },
+);
 export interface AttentionOptions {
   /** Factor of the scores, usually 1/√K. */
   readonly scale: number;
@@ -58,17 +64,21 @@ export function causalMask(keys: Value, queries: Value, window: number | undefin
 }
 
 /** One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [1,T,H,K], caches']. */
-const cachedAttentionOp = defineFunction("cachedAttention", ([q, k, v, kCache, vCache, past], attrs) => {
-  const options = attrs as unknown as AttentionOptions;
-  const t = (q as Value).shape[1] as Dim;
-  const c = (kCache as Value).shape[2] as Dim;
-  const positions = positionsFrom(past as Value, t);
-  const swap = (x: Value): Value => transpose(x, [0, 2, 1, 3]);
-  const keys = scatterRows(kCache as Value, positions, swap(k as Value));
-  const values = scatterRows(vCache as Value, positions, swap(v as Value));
-  const mask = causalMask(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]), options.window);
-  return [attention(q as Value, swap(keys), swap(values), mask, options), keys, values];
-});
+const cachedAttentionOp = defineFunction(
+  "cachedAttention",
+  ([q, k, v, kCache, vCache, past], attrs) => {
+    const options = attrs as unknown as AttentionOptions;
+    const t = (q as Value).shape[1] as Dim;
+    const c = (kCache as Value).shape[2] as Dim;
+    const positions = positionsFrom(past as Value, t);
+    const swap = (x: Value): Value => transpose(x, [0, 2, 1, 3]);
+    const keys = scatterRows(kCache as Value, positions, swap(k as Value));
+    const values = scatterRows(vCache as Value, positions, swap(v as Value));
+    const mask = causalMask(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]), options.window);
+    return [attention(q as Value, swap(keys), swap(values), mask, options), keys, values];
+  },
+  { hooks: HOOKS },
+);
 export const cachedAttention = (
   [q, k, v]: readonly [Value, Value, Value],
   [kCache, vCache]: readonly [Value, Value],

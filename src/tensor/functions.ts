@@ -27,6 +27,7 @@ import {
   sub,
   sum,
   tanh,
+  transpose,
 } from "./ops.ts";
 import { flattenRows, gather, matmul, pick, scatterAdd } from "./products.ts";
 import { apply, applyAll, constant, defineFunction, type Op, scalar, type Value } from "./value.ts";
@@ -78,6 +79,8 @@ const logSumExpOp = defineFunction(
 /** log Σ exp(x) over the last axis, stable. */
 export const logSumExp = (x: Value): Value => apply(logSumExpOp, [x]);
 
+const NORM_HOOKS = ["hook_scale", "hook_normalized"] as const;
+
 const rmsNormOp = defineFunction(
   "rmsNorm",
   ([x, w], { epsilon, hook }) => {
@@ -89,6 +92,7 @@ const rmsNormOp = defineFunction(
     return [mul(named(div(x as Value, scale), "hook_normalized"), w as Value)];
   },
   {
+    hooks: NORM_HOOKS,
     emit: (e, inputs, { attrs }) => [
       e.one("SimplifiedLayerNormalization", inputs, {
         axis: -1,
@@ -141,9 +145,11 @@ const layerNormOp = defineFunction(
     const named = (value: Value, name: string) => (hook === undefined ? value : tap(value, `${hook}.${name}`));
     const centred = sub(x as Value, mean(x as Value, [-1], true));
     const scale = named(sqrt(add(mean(mul(centred, centred), [-1], true), scalar(epsilon as number))), "hook_scale");
-    return [add(mul(named(div(centred, scale), "hook_normalized"), w as Value), b as Value)];
+    // unlike rmsNorm's, TransformerLens' normalised value has the weight and the bias in it
+    return [named(add(mul(div(centred, scale), w as Value), b as Value), "hook_normalized")];
   },
   {
+    hooks: NORM_HOOKS,
     emit: (e, inputs, { attrs }) => [
       e.one("LayerNormalization", inputs, { axis: -1, epsilon: float(attrs.epsilon as number) }),
     ],
@@ -224,6 +230,40 @@ const linearOp = defineFunction("linear", ([x, w]) => [matmul(x as Value, w as V
 /** x [..., K] · Wᵀ with W [N, K] → [..., N]. */
 export const linear = (x: Value, w: Value): Value => apply(linearOp, [x, w]);
 export const isLinear = (node: { readonly op: Op }): boolean => node.op === linearOp;
+
+interface MixAttrs {
+  readonly heads: number;
+  readonly hook: string;
+  /** The weight is stored [in, out] (GPT-2). */
+  readonly isInOut: boolean;
+}
+const mixHeadsOp = defineFunction(
+  "mixHeads",
+  ([z, w], { isInOut }) => [isInOut ? matmul(z as Value, w as Value) : linear(z as Value, w as Value)],
+  {
+    hooks: ["hook_result"],
+    // each head's share [..., H, D], then their sum
+    opened: ([z, w], attrs) => {
+      const { heads, hook, isInOut } = attrs as unknown as MixAttrs;
+      const { shape } = z as Value;
+      const channels = (shape.at(-1) as number) / heads;
+      const out = (w as Value).shape[isInOut ? 1 : 0] as Dim;
+      const byHead = isInOut
+        ? reshape(w as Value, [heads, channels, out])
+        : transpose(reshape(w as Value, [out, heads, channels]), [1, 2, 0]);
+      const rows = reshape(z as Value, [...shape.slice(0, -1), heads, 1, channels]);
+      const result = tap(reshape(matmul(rows, byHead), [...shape.slice(0, -1), heads, out]), `${hook}.hook_result`);
+      return [sum(result, [result.rank - 2])];
+    },
+  },
+);
+/** What the heads z [..., H·K] write: z · Wᵀ, with each head's share at the HookPoint hook_result under `hook`. */
+export const mixHeads = (
+  z: Value,
+  w: Value,
+  { heads, hook, isInOut = false }: Omit<MixAttrs, "isInOut"> & Partial<MixAttrs>,
+): Value => apply(mixHeadsOp, [z, w], { heads, hook, isInOut });
+export const isMixHeads = (node: { readonly op: Op }): boolean => node.op === mixHeadsOp;
 
 const linearsOp = defineFunction("linears", ([x, ...ws]) => ws.map((w) => linear(x as Value, w)));
 /** Several linear layers that read the same input: one product where their weights allow it. */

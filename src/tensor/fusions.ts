@@ -11,6 +11,7 @@ import {
   isDequantize,
   isLinear,
   isLinears,
+  isMixHeads,
   isRmsNorm,
   isTap,
   skipRmsNorm,
@@ -34,6 +35,9 @@ const gatherQuantized: Rule = ({ node, inputs: [table, indices] }) => {
   const [codes, scales, mins] = table.node.inputs.map((part) => gather(part, indices));
   return [dequantize(codes as Value, scales as Value, mins, formatOf(table.node))];
 };
+
+/** Heads whose shares nobody asked for are one layer. */
+const headsTogether: Rule = ({ node, inputs }) => (isMixHeads(node) ? node.op.body?.(inputs, node.attrs) : undefined);
 
 const formatOf = (node: Node): BlockFormat => node.attrs as unknown as BlockFormat;
 
@@ -107,6 +111,7 @@ const cachedAttentionKernel: Rule = ({ node, inputs }) =>
 
 export const fusions: readonly Fusion[] = [
   { name: "tap vanishes", rule: vanishTaps },
+  { name: "heads together", rule: headsTogether },
   { name: "gather of quantised rows", rule: gatherQuantized },
   { name: "quantised linears of one input", rule: quantizedLinears },
   { name: "linears apart", rule: separateLinears },

@@ -11,6 +11,7 @@ export {
   linearCrossEntropy,
   linears,
   logSumExp,
+  mixHeads,
   positionsFrom,
   rmsNorm,
   rotary,
@@ -69,7 +70,7 @@ export {
   where,
 } from "./ops.ts";
 export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
-export { cutAtTaps, hookPoints, withTaps } from "./taps.ts";
+export { cutAtTaps, hookPoints, openTaps, rewriteTaps, withTaps } from "./taps.ts";
 export {
   constant,
   type DType,

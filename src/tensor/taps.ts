@@ -1,7 +1,7 @@
 // Asking for HookPoints: their values as outputs, with the functions that hide them opened up.
 // It does not know what is done with the values.
-import { isTap } from "./functions.ts";
-import { expand, type Graph, graph, nodesOf, rewrite, sortedOutputs } from "./graph.ts";
+import { isTap, tap } from "./functions.ts";
+import { type Graph, graph, nodesOf, rewrite, sortedOutputs } from "./graph.ts";
 import { input, type Node, type TensorType, Value } from "./value.ts";
 
 const tapsOf = (g: Graph): Map<string, Node> => {
@@ -12,23 +12,50 @@ const tapsOf = (g: Graph): Map<string, Node> => {
 };
 
 /** Names of all HookPoints of a Graph, also of those inside functions. */
-export const hookPoints = (g: Graph): string[] => [...tapsOf(expand(g, hides)).keys()];
+export const hookPoints = (g: Graph): string[] => [...tapsOf(open(g, () => true)).keys()];
 
-/** A function with a `hook` attribute has HookPoints inside. */
-const hides = (node: Node): boolean => node.attrs.hook !== undefined;
+/** Names of the HookPoints inside a function, for as long as it is closed. */
+const inside = (node: Node): readonly string[] =>
+  node.attrs.hook === undefined ? [] : (node.op.hooks ?? []).map((name) => `${node.attrs.hook}.${name}`);
+
+/** Opens the functions with HookPoints inside that are asked for. */
+function open(g: Graph, isAsked: (name: string) => boolean): Graph {
+  for (let current = g; ; ) {
+    let isChanged = false;
+    current = rewrite(current, ({ node, inputs }) => {
+      if (!inside(node).some(isAsked)) return undefined;
+      isChanged = true;
+      return (node.op.opened ?? node.op.body)?.(inputs, node.attrs);
+    });
+    if (!isChanged) return current;
+  }
+}
+
+/** The Graph with the named HookPoints in sight: functions around them opened, others closed. Throws for names there are none of. */
+export function openTaps(g: Graph, names: Iterable<string>): Graph {
+  const asked = new Set(names);
+  const opened = open(g, (name) => asked.has(name));
+  const taps = tapsOf(opened);
+  for (const name of asked)
+    if (!taps.has(name)) throw new Error(`there is no HookPoint "${name}"; there are ${hookPoints(g).join(", ")}`);
+  return opened;
+}
 
 /** The Graph with the values at the named HookPoints as further outputs of those names. */
 export function withTaps(g: Graph, names: readonly string[]): Graph {
-  const asked = new Set(names);
-  const open = expand(g, (node) => hides(node) && names.some((name) => name.startsWith(`${node.attrs.hook}.`)));
-  const taps = tapsOf(open);
-  const outputs: Record<string, Value> = { ...open.outputs };
-  for (const name of asked) {
-    const node = taps.get(name);
-    if (node === undefined) throw new Error(`there is no HookPoint "${name}"; there are ${hookPoints(g).join(", ")}`);
-    outputs[name] = new Value(node, 0);
-  }
+  const opened = openTaps(g, names);
+  const taps = tapsOf(opened);
+  const outputs: Record<string, Value> = { ...opened.outputs };
+  for (const name of names) outputs[name] = new Value(taps.get(name) as Node, 0);
   return graph(outputs, g.inputs);
+}
+
+/** The Graph with other values at HookPoints: `change` gets the value there, and what it gives is captured and read on. */
+export function rewriteTaps(g: Graph, changes: ReadonlyMap<string, (value: Value) => Value>): Graph {
+  return rewrite(openTaps(g, changes.keys()), ({ node, inputs: [value] }) => {
+    const change = isTap(node) ? changes.get(node.attrs.name as string) : undefined;
+    return change && [tap(change(value as Value), node.attrs.name as string)];
+  });
 }
 
 /**

@@ -55,6 +55,10 @@ export interface Op {
   /** Cotangents of the inputs from those of the results (undefined = zero). */
   vjp?(cotangents: readonly (Value | undefined)[], node: Node): readonly (Value | undefined)[];
   body?(inputs: readonly Value[], attrs: Attrs): readonly Value[];
+  /** Names of the HookPoints inside, under the `hook` attribute. */
+  readonly hooks?: readonly string[];
+  /** The body with its HookPoints, where the plain one has none. */
+  opened?(inputs: readonly Value[], attrs: Attrs): readonly Value[];
   /** A shorter expression with equal results, or undefined; tried whenever the op is applied. */
   simplify?(inputs: readonly Value[], attrs: Attrs): readonly Value[] | undefined;
 }
@@ -116,7 +120,7 @@ export const apply = (op: Op, inputs: readonly Value[], attrs: Attrs = {}): Valu
 export function defineFunction(
   name: string,
   body: (inputs: readonly Value[], attrs: Attrs) => readonly Value[],
-  better: Partial<Pick<Op, "emit" | "vjp" | "infer" | "simplify">> = {},
+  better: Partial<Pick<Op, "emit" | "vjp" | "infer" | "simplify" | "hooks" | "opened">> = {},
 ): Op {
   return {
     name,

@@ -1,0 +1,3 @@
+// Public names of hooks/: reading and rewriting the inside of a model as graph rewrites.
+export { matchHookPoints } from "./capture.ts";
+export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
