@@ -100,7 +100,7 @@ for (const { name } of families.filter((family) => family.isCausal)) {
 for (const name of ["mistral", "gemma2", "gemma3"])
   test(`${name}: 200 cached steps with a window of 5 equal full recompute`, async () => {
     const golden = longer(await goldenFamily(name));
-    const windows = (golden.config as { windows?: (number | undefined)[] }).windows?.map((w) => w && 5);
+    const windows = (golden.config as { windows?: (number | null)[] }).windows?.map((w) => w && 5);
     const narrow = { ...golden, config: { ...golden.config, ...(windows ? { windows } : { window: 5 }) } };
     const text = ids(210, 4);
     await using step = await stepper(narrow, 1);

@@ -43,6 +43,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Tell how likely a model finds a text (perplexity)",
     load: async () => (await import("./score.ts")).score,
   },
+  trace: {
+    usage: "trace MODEL --input F --out F",
+    description: "Run token ids with the inside open: captures, interventions, gradients",
+    load: async () => (await import("./trace.ts")).trace,
+  },
   bench: {
     usage: "bench MODEL",
     description: "Measure speed and memory on this machine (in a checkout)",

@@ -3,6 +3,7 @@
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
+import type { Value } from "../tensor/mod.ts";
 import { type ChatMessage, encodeChat } from "../text/mod.ts";
 import {
   type Answer,
@@ -13,12 +14,13 @@ import {
   type GenerationSetting,
   generate,
 } from "./generation.ts";
-import type { Form, Manifest } from "./manifest.ts";
+import type { Form, Manifest, StoredTensor } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
 import { SCORE_CHUNK, type Score, score } from "./score.ts";
+import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
 
 export interface EngineOptions {
   /** Folder of the store. */
@@ -167,6 +169,49 @@ export class Lease implements AsyncDisposable {
   ): Promise<Score> {
     refuseTooLarge({ ...this.#wants(ids.length), positions: SCORE_CHUNK }, this.#engine.budgetBytes());
     return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
+  }
+
+  /**
+   * One run over whole rows of token ids with the inside open: outputs, captures, interventions, the loss and its gradients.
+   * Wants a lease of the f32 form.
+   */
+  async trace(request: TraceRequest): Promise<Traced> {
+    const { trace } = await import("./trace.ts");
+    return trace(await this.#traceModel(), request);
+  }
+
+  /** Greedy tokens after each row's text, recomputed whole for each, with the request's interventions: [B][count]. */
+  async traceGreedy(request: TraceRequest, count: number): Promise<number[][]> {
+    const { traceGreedy } = await import("./trace.ts");
+    return traceGreedy(await this.#traceModel(), request, count);
+  }
+
+  /** Names of the model's HookPoints. */
+  async hookPoints(): Promise<string[]> {
+    const { traceHookPoints } = await import("./trace.ts");
+    return traceHookPoints(await this.#traceModel());
+  }
+
+  async #traceModel(): Promise<TraceModel> {
+    const resident = this.#held();
+    const { family, form, config, tensors } = this.manifest;
+    if (form !== "f32")
+      throw new IroriError("bad-input", {
+        what: "a trace",
+        got: `a lease of the form ${form}`,
+        wanted: "one of the form f32",
+      });
+    const [{ familyNamed }, { storedWeight }] = await Promise.all([
+      import("../models/mod.ts"),
+      import("./stored-weight.ts"),
+    ]);
+    const leaves = new Map<string, Value>();
+    const weights = (name: string): Value => {
+      const known = leaves.get(name) ?? storedWeight(name, tensors[name] as StoredTensor);
+      leaves.set(name, known);
+      return known;
+    };
+    return { family: familyNamed(family), config, weights, program: (graph) => resident.program(graph) };
   }
 
   #held(): Resident {

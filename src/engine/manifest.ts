@@ -1,7 +1,7 @@
 // What a prepared model is on disk: one file of weights in one form, a tokenizer, and this manifest that describes them.
 // It does not know how they came to be (prepare.ts) nor how they are run (resident.ts).
 import type { Config } from "../models/mod.ts";
-import type { BlockFormat } from "../tensor/mod.ts";
+import type { BlockFormat, WeightLocation } from "../tensor/mod.ts";
 
 /** "f32": every weight dequantised (lab, training). "blocks": quantised blocks kept bit for bit, for serving. */
 export type Form = "f32" | "blocks";
@@ -42,6 +42,8 @@ export interface Manifest {
   readonly weightBytes: number;
   readonly weightSha256: string;
   readonly chatTemplate?: string;
+  /** Why there is no tokenizer: texts cannot be used, token ids can. */
+  readonly noTokenizer?: string;
   readonly report: readonly FormReport[];
 }
 
@@ -58,4 +60,13 @@ export function extentsOf(manifest: Manifest): ReadonlyMap<string, Extent> {
     }
   }
   return all;
+}
+
+/** Where an array of the weights file lies, relative to the prepared folder; undefined for names there are none of. */
+export function locateIn(manifest: Manifest): (name: string) => WeightLocation | undefined {
+  const extents = extentsOf(manifest);
+  return (name) => {
+    const extent = extents.get(name);
+    return extent && { location: FILES.weights, offset: String(extent.offset), length: String(extent.length) };
+  };
 }

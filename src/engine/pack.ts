@@ -15,7 +15,7 @@ import {
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
-import { extentsOf, FILES, type Manifest } from "./manifest.ts";
+import { extentsOf, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import {
   isPrepacked,
@@ -138,11 +138,7 @@ async function pack(
   manifest: Manifest,
   runtime: Runtime,
 ): Promise<void> {
-  const extents = extentsOf(manifest);
-  const raw = (weight: string): WeightLocation | undefined => {
-    const extent = extents.get(weight);
-    return extent && { location: FILES.weights, offset: String(extent.offset), length: String(extent.length) };
-  };
+  const raw = locateIn(manifest);
   const { graph, derived } = fold(traced(manifest, 1, stepGraph));
   const stagingName = staging.slice(folder.length + 1);
   const { located: derivedAt, written: derivedWritten } = await writeDerived(
@@ -156,7 +152,7 @@ async function pack(
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
   const { locations, offsetsInside, check, pages } = isPrepacked(manifest)
     ? await prepack(graph, { folder, staging, locate: whole, runtime })
-    : { locations: located([...extents.keys(), ...Object.keys(derivedAt)], whole), ...NOTHING_INSIDE };
+    : { locations: located([...extentsOf(manifest).keys(), ...Object.keys(derivedAt)], whole), ...NOTHING_INSIDE };
   if (pages !== undefined) await rm(join(staging, DERIVED), { force: true });
   const final: Record<string, WeightLocation> = {};
   for (const [weight, entry] of Object.entries(locations))

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
-import { type Config, type Decoder, decoderNamed, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
+import { type Config, type Family, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
 import { type ConvertOptions, convertedBytes, convertWeights } from "./convert.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
@@ -14,15 +14,15 @@ import { writeSealed } from "./sealed.ts";
 import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** The model that a checkpoint holds. */
-async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Decoder; readonly config: Config }> {
+async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
   if (checkpoint.format === "gguf") {
-    const { name, gguf } = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
-    const config = await (gguf as Gguf<Config>).readConfig({
+    const family = familyOfGguf(String(checkpoint.metadata.get("general.architecture")));
+    const config = await (family.gguf as Gguf<Config>).readConfig({
       metadata: checkpoint.metadata,
       has: (tensor) => checkpoint.tensors.has(tensor),
       read: (tensor) => checkpoint.readFloat32(tensor),
     });
-    return { family: decoderNamed(name), config };
+    return { family, config };
   }
   const type = (checkpoint.config as { model_type?: unknown } | undefined)?.model_type;
   if (typeof type !== "string")
@@ -30,7 +30,7 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Deco
       what: `${checkpoint.files[0]}: config.json does not name a model_type`,
       next: "give the folder that holds config.json beside the weights",
     });
-  const family = decoderNamed(familyOf(type).name);
+  const family = familyOf(type);
   return { family, config: family.parseConfig(checkpoint.config) };
 }
 
@@ -45,8 +45,8 @@ export async function neededBytes(path: string, form: Form): Promise<number> {
 export async function prepare(path: string, form: Form, folder: string, options: ConvertOptions): Promise<Manifest> {
   await using checkpoint = await openCheckpoint(path);
   const { family, config } = await identify(checkpoint);
-  const { tokenizer, chatTemplate } = await readTokenizer(checkpoint, path);
-  await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  const { tokenizer, ...texts } = await readTokenizer(checkpoint, path);
+  if (tokenizer) await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
   await using file = await MappedFileWriter.create(join(folder, FILES.weights));
   const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
   const { bytes, sha256 } = await file.finish();
@@ -59,17 +59,26 @@ export async function prepare(path: string, form: Form, folder: string, options:
     tensors,
     weightBytes: bytes,
     weightSha256: sha256,
-    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...texts,
     report,
   };
   await writeSealed(join(folder, FILES.manifest), new TextEncoder().encode(JSON.stringify(manifest)));
   return manifest;
 }
 
-async function readTokenizer(checkpoint: Checkpoint, path: string) {
+type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer"> & { readonly tokenizer?: Tokenizer };
+
+/** A folder whose tokenizer is missing or of a kind that is not run is still a model: of token ids. */
+async function readTokenizer(checkpoint: Checkpoint, path: string): Promise<Texts> {
   if (checkpoint.format === "gguf") {
     const tokenizer = Tokenizer.fromGguf(checkpoint.metadata);
-    return { tokenizer, chatTemplate: tokenizer.chatTemplate };
+    return { tokenizer, ...(tokenizer.chatTemplate !== undefined && { chatTemplate: tokenizer.chatTemplate }) };
   }
-  return readTokenizerFiles(path);
+  try {
+    const { tokenizer, chatTemplate } = await readTokenizerFiles(path);
+    return { tokenizer, ...(chatTemplate !== undefined && { chatTemplate }) };
+  } catch (error) {
+    if (!(error instanceof IroriError) || (error.code !== "not-found" && error.code !== "unsupported")) throw error;
+    return { noTokenizer: error.message };
+  }
 }

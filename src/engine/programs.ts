@@ -2,7 +2,8 @@
 // It does not know tokenizers or requests.
 import { IroriError } from "../base/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
-import type { Manifest } from "./manifest.ts";
+import type { Graph } from "../tensor/mod.ts";
+import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
 import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
 
@@ -40,6 +41,7 @@ export class Programs implements AsyncDisposable {
   readonly #manifest: Manifest;
   readonly #steps = new Map<number, Promise<Step>>();
   readonly #stages = new Map<string, Promise<Program>>();
+  readonly #graphs = new Map<string, Promise<Program>>();
   readonly #checks = new Map<string, Promise<void>>();
 
   constructor(options: ProgramsOptions, manifest: Manifest) {
@@ -50,6 +52,20 @@ export class Programs implements AsyncDisposable {
   /** The step of `rows` rows. */
   step(rows: number): Promise<Step> {
     return once(this.#steps, rows, () => this.#open(rows));
+  }
+
+  /** A Graph over the weights file as it is: float32 weights are mapped, nothing is packed. */
+  async of(graph: Graph): Promise<Program> {
+    const { folder, model } = this.#options;
+    const [runtime, { graphHash, onnxBytes }] = await Promise.all([
+      this.#options.runtime(),
+      import("../tensor/mod.ts"),
+    ]);
+    return once(this.#graphs, graphHash(graph), () => {
+      const bytes = onnxBytes(graph, { locate: locateIn(this.#manifest) });
+      const options = { weightsFolder: folder, prepack: false, optimization: "off", memoryPattern: false } as const;
+      return runtime.compile(bytes, { ...options, name: `a Graph of ${model}` });
+    });
   }
 
   async #open(rows: number): Promise<Step> {
@@ -114,6 +130,9 @@ export class Programs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled(this.#steps.values());
     await this.#closeStages();
+    for (const program of await Promise.allSettled(this.#graphs.values()))
+      if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
+    this.#graphs.clear();
     this.#steps.clear();
     this.#checks.clear();
   }

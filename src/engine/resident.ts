@@ -3,6 +3,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
+import type { Program } from "../runtime/mod.ts";
+import type { Graph } from "../tensor/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
@@ -42,16 +44,16 @@ export async function readManifest(folder: string): Promise<Manifest> {
 
 export class Resident implements AsyncDisposable {
   readonly manifest: Manifest;
-  readonly tokenizer: Tokenizer;
+  readonly #tokenizer: Tokenizer | undefined;
   readonly model: string;
   readonly #programs: Programs;
   #template: Promise<ChatTemplate> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(model: string, manifest: Manifest, tokenizer: Tokenizer, programs: Programs) {
+  private constructor(model: string, manifest: Manifest, tokenizer: Tokenizer | undefined, programs: Programs) {
     this.model = model;
     this.manifest = manifest;
-    this.tokenizer = tokenizer;
+    this.#tokenizer = tokenizer;
     this.#programs = programs;
   }
 
@@ -63,9 +65,25 @@ export class Resident implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const programs = stack.use(new Programs(options, manifest));
     if (options.isWarm) programs.step(1).catch(() => undefined); // its error reaches whoever runs
-    const tokenizer = Tokenizer.open(await read(join(folder, FILES.tokenizer)));
+    const hasTokenizer = manifest.noTokenizer === undefined;
+    const tokenizer = hasTokenizer ? Tokenizer.open(await read(join(folder, FILES.tokenizer))) : undefined;
     stack.move();
     return new Resident(model, manifest, tokenizer, programs);
+  }
+
+  /** Throws "unsupported", with the reason, where the model came without one that is run here. */
+  get tokenizer(): Tokenizer {
+    if (this.#tokenizer !== undefined) return this.#tokenizer;
+    throw new IroriError("unsupported", {
+      what: `${this.model} has no tokenizer that Irori runs`,
+      got: this.manifest.noTokenizer,
+      next: "give it token ids",
+    });
+  }
+
+  /** The Program of a Graph over the model's weights as the form holds them: equal Graphs are one Program. */
+  program(graph: Graph): Promise<Program> {
+    return this.#programs.of(graph);
   }
 
   /** The step of `rows` rows; opened once for any number of callers. */

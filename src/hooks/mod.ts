@@ -1,3 +1,4 @@
 // Public names of hooks/: reading and rewriting the inside of a model as graph rewrites.
 export { matchHookPoints } from "./capture.ts";
 export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
+export { type Batch, type InterventionSpec, type Numbers, planInterventions, readInterventionSpecs } from "./spec.ts";

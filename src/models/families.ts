@@ -30,9 +30,12 @@ export function familyOf(modelType: string): Family {
 export function familyOfGguf(architecture: string): Family {
   return find(architecture, (family) => family.gguf?.architectures.includes(architecture) ?? false);
 }
+/** A family by its own name, as manifests keep it. */
+export const familyNamed = (name: string): Family => find(name, (each) => each.name === name);
+
 /** The decoder of a name; throws for an encoder, which makes hidden states but no text. */
 export function decoderNamed(name: string): Decoder {
-  const family = find(name, (each) => each.name === name);
+  const family = familyNamed(name);
   if (family.head !== undefined) return family as Decoder;
   throw new IroriError("unsupported", {
     what: `a ${name} makes no text: it is an encoder`,

@@ -26,8 +26,8 @@ export interface Gemma2Config extends GatedConfig {
   /** Bounds of scores and logits; absent: none. */
   readonly scoreCap?: number | undefined;
   readonly logitCap?: number | undefined;
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({
@@ -74,7 +74,7 @@ function trace(c: Gemma2Config, weight: Weights, tokens: Tokens): Value {
     x = tap(x, hook("hook_resid_pre"));
     const h = norm(x, w("input_layernorm.weight"), hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
-    const options = { tables, scale: c.scale, window: c.windows[l], softCap: c.scoreCap };
+    const options = { tables, scale: c.scale, window: c.windows[l] ?? undefined, softCap: c.scoreCap };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
     const a = norm(
       mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),

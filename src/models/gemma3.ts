@@ -27,8 +27,8 @@ export interface Gemma3Config extends GatedConfig {
   /** Bounds of scores and logits; absent: none. */
   readonly scoreCap?: number | undefined;
   readonly logitCap?: number | undefined;
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
   /** Of layers with a window; `rotary` is that of the others. */
   readonly windowRotary: Rotary;
 }
@@ -89,7 +89,7 @@ function trace(c: Gemma3Config, weight: Weights, tokens: Tokens): Value {
     x = tap(x, hook("hook_resid_pre"));
     const h = norm(x, w("input_layernorm.weight"), hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
-    const window = c.windows[l];
+    const window = c.windows[l] ?? undefined;
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], {
       ...{ tables: window === undefined ? wide : local, scale: c.scale, window, softCap: c.scoreCap },
       normalize: (y, part) => norm(y, w(`self_attn.${part}_norm.weight`)),

@@ -11,8 +11,8 @@ export interface GptNeoConfig extends Config {
   /** F: width of the MLP. */
   readonly intermediateSize: number;
   readonly epsilon: number;
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
 }
 
 const kind = z.enum(["global", "local"]);
@@ -50,7 +50,7 @@ function parseConfig(json: unknown): GptNeoConfig {
       headSize: c.hidden_size / c.num_heads,
       maxPositions: c.max_position_embeddings,
       epsilon: c.layer_norm_epsilon,
-      windows: kinds.map((each) => (each === "local" ? c.window_size : undefined)),
+      windows: kinds.map((each) => (each === "local" ? c.window_size : null)),
     },
     "gpt_neo",
   );
@@ -97,7 +97,10 @@ function trace(c: GptNeoConfig, weight: Weights, tokens: Tokens): Value {
       h,
       parts.map((part) => w(`attn.attention.${part}_proj.weight`)),
     );
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { scale: 1, window: c.windows[l] });
+    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], {
+      scale: 1,
+      window: c.windows[l] ?? undefined,
+    });
     const attended = add(
       mixHeads(z, w("attn.attention.out_proj.weight"), { heads: c.heads, hook: hook("attn") }),
       w("attn.attention.out_proj.bias"),

@@ -1,4 +1,4 @@
-export { decoderNamed, families, familyOf, familyOfGguf } from "./families.ts";
+export { decoderNamed, families, familyNamed, familyOf, familyOfGguf } from "./families.ts";
 export type {
   Config,
   Decoder,

@@ -9,8 +9,8 @@ import { tablesOf } from "./rotary-tables.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen2Config extends GatedConfig {
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({
@@ -56,7 +56,11 @@ function trace(c: Qwen2Config, weight: Weights, tokens: Tokens): Value {
       parts.map((part) => w(`self_attn.${part}_proj.weight`)),
     );
     const qkv = products.map((y, i) => add(y, w(`self_attn.${parts[i] as "q" | "k" | "v"}_proj.bias`)));
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale, window: c.windows[l] });
+    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], {
+      tables,
+      scale,
+      window: c.windows[l] ?? undefined,
+    });
     x = addedTo(
       x,
       mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),

@@ -9,8 +9,8 @@ import { tablesOf } from "./rotary-tables.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen3Config extends GatedConfig {
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({
@@ -52,7 +52,7 @@ function trace(c: Qwen3Config, weight: Weights, tokens: Tokens): Value {
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
     const normalize = (y: Value, part: "q" | "k") => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon);
-    const options = { tables, scale, window: c.windows[l], normalize };
+    const options = { tables, scale, window: c.windows[l] ?? undefined, normalize };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
     x = addedTo(
       x,

@@ -38,11 +38,11 @@ export function windowsOf(
   layers: number,
   window: number | null | undefined,
   isSliding: (layer: number) => boolean,
-): readonly (number | undefined)[] {
+): readonly (number | null)[] {
   if (layerTypes && layerTypes.length !== layers)
     throw new IroriError("bad-file", { what: "config.json: layer_types", got: layerTypes.length, wanted: layers });
   return Array.from({ length: layers }, (_, l) =>
-    (layerTypes ? layerTypes[l] === "sliding_attention" : isSliding(l)) ? (window ?? undefined) : undefined,
+    (layerTypes ? layerTypes[l] === "sliding_attention" : isSliding(l)) ? (window ?? null) : null,
   );
 }
 

@@ -11,8 +11,8 @@ import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 export interface Smollm3Config extends GatedConfig {
   /** Of each layer: whether its q and k are rotated. */
   readonly isRotated: readonly boolean[];
-  /** Of each layer: tokens that a query sees, its own included; absent: all. */
-  readonly windows: readonly (number | undefined)[];
+  /** Of each layer: tokens that a query sees, its own included; null: all. */
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({
@@ -58,7 +58,11 @@ function trace(c: Smollm3Config, weight: Weights, tokens: Tokens): Value {
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
     const tables = c.isRotated[l] ? rotary : undefined;
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale, window: c.windows[l] });
+    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], {
+      tables,
+      scale,
+      window: c.windows[l] ?? undefined,
+    });
     x = addedTo(
       x,
       mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),

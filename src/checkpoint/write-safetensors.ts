@@ -1,0 +1,39 @@
+// Writes tensors as a safetensors file, whole or not at all. Format: https://github.com/huggingface/safetensors#format
+import { open, rename, rm } from "node:fs/promises";
+import { IroriError } from "../base/mod.ts";
+
+export interface NamedTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | BigInt64Array | Uint8Array;
+}
+
+const dtypeOf = (data: NamedTensor["data"]): string =>
+  data instanceof Float32Array ? "F32" : data instanceof BigInt64Array ? "I64" : "U8";
+
+/** Tensors by name, in the order given; written beside and renamed. Throws "io" with the disk's reason. */
+export async function writeSafetensors(path: string, tensors: Readonly<Record<string, NamedTensor>>): Promise<void> {
+  const header: Record<string, unknown> = {};
+  let end = 0;
+  for (const [name, { shape, data }] of Object.entries(tensors)) {
+    header[name] = { dtype: dtypeOf(data), shape, data_offsets: [end, end + data.byteLength] };
+    end += data.byteLength;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
+  padded.set(json);
+  const beside = `${path}.${process.pid}.part`;
+  try {
+    await using file = await open(beside, "w");
+    await file.write(new BigUint64Array([BigInt(padded.length)]));
+    await file.write(padded);
+    for (const { data } of Object.values(tensors))
+      for (let done = 0; done < data.byteLength; )
+        done += (await file.write(new Uint8Array(data.buffer, data.byteOffset + done, data.byteLength - done)))
+          .bytesWritten;
+    await file.sync();
+    await rename(beside, path);
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw new IroriError("io", { what: `${path} cannot be written`, got: (error as Error).message, cause: error });
+  }
+}
