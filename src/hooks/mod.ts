@@ -1,4 +1,6 @@
 // Public names of hooks/: reading and rewriting the inside of a model as graph rewrites.
 export { matchHookPoints } from "./capture.ts";
 export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
+export { type LowRank, loraInputs, withLora } from "./lora.ts";
+export { type Adapter, type LowRankValues, mergeInto, readAdapter, writeAdapter } from "./peft.ts";
 export { type Batch, type InterventionSpec, type Numbers, planInterventions, readInterventionSpecs } from "./spec.ts";

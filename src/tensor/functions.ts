@@ -29,8 +29,18 @@ import {
   tanh,
   transpose,
 } from "./ops.ts";
-import { flattenRows, gather, matmul, pick, scatterAdd } from "./products.ts";
-import { apply, applyAll, constant, defineFunction, type Op, scalar, type Value } from "./value.ts";
+import { flattenRows, gather, isMatmul, matmul, pick, scatterAdd } from "./products.ts";
+import {
+  apply,
+  applyAll,
+  constant,
+  defineFunction,
+  type Node,
+  type Op,
+  scalar,
+  type Value,
+  weightOp,
+} from "./value.ts";
 
 const float = (value: number) => ({ float: value });
 const MS = "com.microsoft";
@@ -426,3 +436,13 @@ const linearCrossEntropyOp = defineFunction(
 /** Mean cross entropy of the logits h [N, D] · Wᵀ (W [V, D]) at `targets` int64 [N]. */
 export const linearCrossEntropy = (h: Value, w: Value, targets: Value): Value =>
   apply(linearCrossEntropyOp, [h, w, targets]);
+
+/** Of each result of a linear layer (one or several over the same input), the weight it multiplies with, by checkpoint name. */
+export function weightsMultiplied(node: Node): readonly (string | undefined)[] {
+  if (![linearOp, linearsOp, mixHeadsOp].includes(node.op) && !isMatmul(node)) return [];
+  return node.inputs.slice(1).map(({ node: { op, attrs, inputs } }) => {
+    // blocks of a quantised weight are named NAME#codes, NAME#scales …
+    const leaf = op === dequantizeOp ? inputs[0]?.node : { op, attrs };
+    return leaf?.op === weightOp ? (leaf.attrs.name as string).replace(/#codes$/, "") : undefined;
+  });
+}

@@ -2,7 +2,7 @@
 // It does not know any op: each op's literal has its own vjp, a function without one is differentiated through its body.
 import { expand, type Graph, graph, nodesOf } from "./graph.ts";
 import { add } from "./ops.ts";
-import { type Node, scalar, type Value } from "./value.ts";
+import { inputOp, type Node, scalar, type Value, weightOp } from "./value.ts";
 
 /**
  * A Graph with `grad.NAME` for each of `wrt` (inputs or weights of `g`), and g's own outputs.
@@ -29,17 +29,27 @@ export function withGradients(g: Graph, loss: string, wrt: Readonly<Record<strin
 
 function backward(root: Value, targets: readonly Value[]): readonly (Value | undefined)[] {
   const order = nodesOf([root]);
-  const wanted = new Set(targets.map((value) => value.node));
+  // two inputs or weights of one name are the same, whoever made their nodes
+  const leaves = new Map<string, Node>();
+  const same = (node: Node): Node => {
+    if (node.op !== inputOp && node.op !== weightOp) return node;
+    const key = `${node.op.name} ${node.attrs.name}`;
+    const first = leaves.get(key) ?? node;
+    leaves.set(key, first);
+    return first;
+  };
+  const wanted = new Set(targets.map((value) => same(value.node)));
   // only what lies between the targets and the loss is differentiated
   const carries = new Set<Node>();
   for (const node of order)
-    if (wanted.has(node) || node.inputs.some((value) => carries.has(value.node))) carries.add(node);
+    if (wanted.has(same(node)) || node.inputs.some((value) => carries.has(value.node))) carries.add(node);
   const cotangents = new Map<Node, (Value | undefined)[]>();
   const put = (value: Value, ct: Value): void => {
-    const list = cotangents.get(value.node) ?? value.node.types.map(() => undefined);
+    const node = same(value.node);
+    const list = cotangents.get(node) ?? node.types.map(() => undefined);
     const before = list[value.index];
     list[value.index] = before === undefined ? ct : add(before, ct);
-    cotangents.set(value.node, list);
+    cotangents.set(node, list);
   };
   put(root, scalar(1));
   for (const node of order.toReversed()) {
@@ -53,5 +63,5 @@ function backward(root: Value, targets: readonly Value[]): readonly (Value | und
       if (ct !== undefined && carries.has(value.node)) put(value, ct);
     });
   }
-  return targets.map((value) => cotangents.get(value.node)?.[value.index]);
+  return targets.map((value) => cotangents.get(same(value.node))?.[value.index]);
 }

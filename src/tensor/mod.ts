@@ -19,6 +19,7 @@ export {
   softCap,
   softmax,
   tap,
+  weightsMultiplied,
 } from "./functions.ts";
 export { type Fusion, fuse, fusions } from "./fusions.ts";
 export { withGradients } from "./gradient.ts";
@@ -72,6 +73,7 @@ export {
 export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
 export { cutAtTaps, hookPoints, openTaps, rewriteTaps, withTaps } from "./taps.ts";
 export {
+  applyAll,
   constant,
   type DType,
   input,

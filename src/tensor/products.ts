@@ -51,6 +51,8 @@ const matmulOp: Op = {
 export const matmul = (a: Value, b: Value, { transA = false, transB = false, alpha = 1 }: MatmulOptions = {}): Value =>
   apply(matmulOp, [a, b], { transA, transB, alpha });
 
+export const isMatmul = (node: { readonly op: Op }): boolean => node.op === matmulOp;
+
 const gatherOp: Op = {
   name: "gather",
   infer: ([table, indices]) => {

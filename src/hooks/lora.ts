@@ -1,0 +1,73 @@
+// Low-rank adapters (LoRA, Hu et al. 2021) as a graph rewrite: y = x Wᵀ becomes y + scale · (x Aᵀ) Bᵀ, with A and B as inputs.
+// It does not know adapter files (peft.ts), losses or optimisers.
+import { IroriError } from "../base/mod.ts";
+import {
+  add,
+  applyAll,
+  type Graph,
+  input,
+  matmul,
+  mul,
+  rewrite,
+  scalar,
+  type Value,
+  weightsMultiplied,
+} from "../tensor/mod.ts";
+
+/** A low-rank change of one weight. */
+export interface LowRank {
+  /** Name of the weight in the checkpoint, "model.layers.0.self_attn.q_proj.weight". */
+  readonly weight: string;
+  /** R: inner dimension. */
+  readonly rank: number;
+  /** alpha / R, or alpha / √R (rsLoRA). */
+  readonly scale: number;
+}
+
+/** Names of the inputs that hold a change's A [R, in] and B [out, R]. */
+export const loraInputs = (adapter: string, weight: string) => {
+  const module = weight.replace(/\.weight$/, "");
+  return { a: `${adapter}.${module}.A`, b: `${adapter}.${module}.B` };
+};
+
+/**
+ * The Graph with low-rank changes of its linear layers. With `rows` each row of the batch has its own: A [B, R, in], B [B, out, R];
+ * zeros leave a row as it is. Throws "bad-input" for a weight that no linear layer of the Graph reads.
+ */
+export function withLora(
+  g: Graph,
+  adapter: string,
+  changes: readonly LowRank[],
+  { rows }: { readonly rows?: boolean } = {},
+): Graph {
+  const byWeight = new Map(changes.map((change) => [change.weight, change]));
+  const found = new Set<string>();
+  const changed = (x: Value, y: Value, change: LowRank): Value => {
+    found.add(change.weight);
+    const { a, b } = loraInputs(adapter, change.weight);
+    const lead = rows ? [x.shape[0] as number] : [];
+    const [width, out] = [x.shape.at(-1) as number, y.shape.at(-1) as number];
+    const low = matmul(x, input(a, "float32", [...lead, change.rank, width]), { transB: true });
+    const back = matmul(low, input(b, "float32", [...lead, out, change.rank]), { transB: true });
+    return add(y, mul(back, scalar(change.scale)));
+  };
+  const result = rewrite(g, ({ node, inputs }) => {
+    const names = weightsMultiplied(node);
+    if (!names.some((name) => name !== undefined && byWeight.has(name))) return undefined;
+    return applyAll(node.op, inputs, node.attrs).map((y, i) => {
+      const change = byWeight.get(names[i] ?? "");
+      return change === undefined ? y : changed(inputs[0] as Value, y, change);
+    });
+  });
+  const missing = changes.filter(({ weight }) => !found.has(weight));
+  if (missing.length > 0)
+    throw new IroriError("bad-input", {
+      what: `the adapter ${adapter} changes weights that this model's linear layers do not read`,
+      got: missing
+        .map(({ weight }) => weight)
+        .slice(0, 3)
+        .join(", "),
+      next: "it was made for another model",
+    });
+  return result;
+}

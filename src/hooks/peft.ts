@@ -1,0 +1,123 @@
+// LoRA adapters in peft's files: adapter_config.json and adapter_model.safetensors, read and written.
+// It does not know graphs; a setting of peft that would change the numbers and is not done here is an error that names it.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { IroriError } from "../base/mod.ts";
+import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
+import type { LowRank } from "./lora.ts";
+
+/** A and B of one change: A [R, in], B [out, R], row-major. */
+export interface LowRankValues extends LowRank {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+
+export interface Adapter {
+  readonly changes: readonly LowRankValues[];
+  /** adapter_config.json as it is, for writing it again. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+const off = z.union([z.literal(false), z.null()]).optional();
+const none = z.null().optional();
+const schema = z.looseObject({
+  peft_type: z.literal("LORA"),
+  r: z.number().int().positive(),
+  lora_alpha: z.number(),
+  use_rslora: z.boolean().nullish(),
+  rank_pattern: z.record(z.string(), z.number().int().positive()).nullish(),
+  alpha_pattern: z.record(z.string(), z.number()).nullish(),
+  bias: z.literal("none").optional(),
+  use_dora: off,
+  lora_bias: off,
+  use_qalora: off,
+  modules_to_save: none,
+  layer_replication: none,
+  trainable_token_indices: none,
+  target_parameters: none,
+});
+
+const PREFIX = "base_model.model.";
+
+/** Reads an adapter's folder. Throws "not-found", "bad-file", or "unsupported" naming the setting. */
+export async function readAdapter(folder: string): Promise<Adapter> {
+  const path = join(folder, "adapter_config.json");
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
+  });
+  const json: unknown = JSON.parse(text);
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new IroriError("unsupported", { what: `${path}: ${issue?.path.join(".")}`, got: issue?.message });
+  }
+  await using file = await openCheckpoint(join(folder, "adapter_model.safetensors"));
+  const changes: LowRankValues[] = [];
+  for (const [name, { shape }] of file.tensors) {
+    const module = /^(.*)\.lora_A\.weight$/.exec(name)?.[1];
+    if (module === undefined) {
+      if (/\.lora_B\.weight$/.test(name)) continue;
+      throw new IroriError("unsupported", {
+        what: `${folder} holds ${name}`,
+        wanted: "lora_A and lora_B weights alone",
+      });
+    }
+    const bare = module.startsWith(PREFIX) ? module.slice(PREFIX.length) : module;
+    const rank = shape[0] as number;
+    changes.push({
+      weight: `${bare}.weight`,
+      rank,
+      scale: scaleOf(parsed.data, bare, rank),
+      a: await file.readFloat32(name),
+      b: await file.readFloat32(`${module}.lora_B.weight`),
+    });
+  }
+  return { changes, config: json as Adapter["config"] };
+}
+
+/** alpha / R; alpha / √R with rsLoRA; alpha by the first pattern that the module's name ends in, as peft matches them. */
+function scaleOf(config: z.infer<typeof schema>, module: string, rank: number): number {
+  const pattern = Object.entries(config.alpha_pattern ?? {}).find(([key]) =>
+    new RegExp(`(^|.*\\.)${key}$`).test(module),
+  );
+  const alpha = pattern?.[1] ?? config.lora_alpha;
+  return alpha / (config.use_rslora ? Math.sqrt(rank) : rank);
+}
+
+/** Writes an adapter that peft loads: its config, and the values of its changes. */
+export async function writeAdapter(folder: string, { changes, config }: Adapter): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const tensors: Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }> = {};
+  for (const { weight, rank, a, b } of changes) {
+    const module = `${PREFIX}${weight.replace(/\.weight$/, "")}`;
+    tensors[`${module}.lora_A.weight`] = { shape: [rank, a.length / rank], data: a };
+    tensors[`${module}.lora_B.weight`] = { shape: [b.length / rank, rank], data: b };
+  }
+  await writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
+  await writeFile(join(folder, "adapter_config.json"), `${JSON.stringify(config, undefined, 2)}\n`, { flush: true });
+}
+
+/** W + scale · B A in place, for a weight [out, in], or its transpose where the family stores [in, out] (GPT-2). */
+export function mergeInto(
+  values: Float32Array,
+  shape: readonly number[],
+  change: LowRankValues,
+  isInOut: boolean,
+): void {
+  const { rank, scale, a, b } = change;
+  const [out, width] = isInOut ? [shape[1] as number, shape[0] as number] : [shape[0] as number, shape[1] as number];
+  if (a.length !== rank * width || b.length !== rank * out)
+    throw new IroriError("bad-input", {
+      what: `the adapter's change of ${change.weight}`,
+      got: `A [${rank}, ${a.length / rank}], B [${b.length / rank}, ${rank}]`,
+      wanted: `A [${rank}, ${width}], B [${out}, ${rank}]`,
+    });
+  for (let o = 0; o < out; o++)
+    for (let i = 0; i < width; i++) {
+      let sum = 0;
+      for (let r = 0; r < rank; r++) sum += (b[o * rank + r] as number) * (a[r * width + i] as number);
+      const at = isInOut ? i * out + o : o * width + i;
+      values[at] = (values[at] as number) + scale * sum;
+    }
+}
