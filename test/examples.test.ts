@@ -12,6 +12,8 @@ const prints: Readonly<Record<string, RegExp>> = {
   "01-ask.ts": /hearth[\s\S]*\n\d+ tokens, stopped by (stop|length)/i,
   "02-likelihood.ts": /(\d\.\d+) nats a token.*Paris[\s\S]*nats a token.*Berlin/,
   "03-graph.ts": /output "grad\.x" = %\d+[\s\S]*hash [0-9a-f]{16}, \d+ bytes of ONNX/,
+  "05-lora.ts":
+    /step 1 of 10: loss [1-9][\s\S]*step 10 of 10: loss 0[\s\S]*as it was:(?!.*never goes)[\s\S]*adapted: The fire never goes out/,
   "04-patching.ts":
     /France: -\d[\s\S]*at layer 0: -\d[\s\S]*at layer 25: \d[\s\S]*strength 0: .* is Paris[\s\S]*strength 1: .* is Rome/,
 };

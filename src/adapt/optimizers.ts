@@ -29,6 +29,18 @@ export class AdamW implements Optimizer {
     this.#options = { beta1, beta2, epsilon, weightDecay };
   }
 
+  /** Means and squares of every parameter, for `restore`. */
+  get moments(): readonly Float32Array[] {
+    return this.#moments.flatMap(({ mean, square }) => [mean, square]);
+  }
+  /** Goes on after `steps` steps. */
+  restore(steps: number, moments: readonly Float32Array[]): void {
+    this.#steps = steps;
+    this.#moments.length = 0;
+    for (let i = 0; i < moments.length; i += 2)
+      this.#moments.push({ mean: moments[i] as Float32Array, square: moments[i + 1] as Float32Array });
+  }
+
   step(parameters: readonly Parameter[], rate: number): void {
     const { beta1, beta2, epsilon, weightDecay } = this.#options;
     this.#steps++;

@@ -48,6 +48,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Run token ids with the inside open: captures, interventions, gradients",
     load: async () => (await import("./trace.ts")).trace,
   },
+  train: {
+    usage: "train lora MODEL --data F --out FOLDER",
+    description: "Fit a low-rank adapter to texts",
+    load: async () => (await import("./train.ts")).train,
+  },
   bench: {
     usage: "bench MODEL",
     description: "Measure speed and memory on this machine (in a checkout)",

@@ -5,7 +5,7 @@ import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
 import type { TraceRequest } from "../engine/mod.ts";
-import { type InterventionSpec, type Numbers, readInterventionSpecs } from "../hooks/mod.ts";
+import { type InterventionSpec, type Numbers, readAdapter, readInterventionSpecs } from "../hooks/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { lend, openEngine } from "./settings.ts";
@@ -20,6 +20,7 @@ const args = {
   out: { type: "string", valueHint: "out.safetensors", description: "Where outputs, captures and gradients go" },
   capture: { type: "string", valueHint: "PATTERN[,…]", description: "HookPoints wanted: blocks.*.hook_resid_post" },
   interventions: { type: "string", valueHint: "spec.json", description: "What to change inside (docs/hooks.md)" },
+  adapter: { type: "string", valueHint: "FOLDER", description: "A LoRA adapter in peft's files, applied" },
   grad: { type: "string", valueHint: "loss", description: "The loss, and its gradient by every parameter" },
   generate: { type: "string", valueHint: "N", description: "N greedy tokens after each row, as `greedy`" },
   hooks: { type: "boolean", description: "Only list the model's HookPoints" },
@@ -75,7 +76,7 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
   const ids = rows("input_ids");
   if (ids === undefined)
     throw new IroriError("bad-input", { what: `${path} holds no input_ids`, got: Object.keys(tensors).join(", ") });
-  const specs = args.text("interventions");
+  const [specs, adapter] = [args.text("interventions"), args.text("adapter")];
   return {
     ids,
     attentionMask: rows("attention_mask"),
@@ -83,6 +84,7 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
     capture: args.text("capture")?.split(/,(?![^{]*\})/) ?? [],
     interventions: specs === undefined ? [] : await readSpecs(specs),
     tensors,
+    adapter: adapter === undefined ? undefined : await readAdapter(adapter),
     gradients,
   };
 }

@@ -177,22 +177,23 @@ export class Lease implements AsyncDisposable {
    */
   async trace(request: TraceRequest): Promise<Traced> {
     const { trace } = await import("./trace.ts");
-    return trace(await this.#traceModel(), request);
+    return trace(await this.inside(), request);
   }
 
   /** Greedy tokens after each row's text, recomputed whole for each, with the request's interventions: [B][count]. */
   async traceGreedy(request: TraceRequest, count: number): Promise<number[][]> {
     const { traceGreedy } = await import("./trace.ts");
-    return traceGreedy(await this.#traceModel(), request, count);
+    return traceGreedy(await this.inside(), request, count);
   }
 
   /** Names of the model's HookPoints. */
   async hookPoints(): Promise<string[]> {
     const { traceHookPoints } = await import("./trace.ts");
-    return traceHookPoints(await this.#traceModel());
+    return traceHookPoints(await this.inside());
   }
 
-  async #traceModel(): Promise<TraceModel> {
+  /** The model as a family's program over its weights, for Graphs of one's own. Wants a lease of the f32 form. */
+  async inside(): Promise<TraceModel> {
     const resident = this.#held();
     const { family, form, config, tensors } = this.manifest;
     if (form !== "f32")

@@ -5,4 +5,4 @@ export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { Score } from "./score.ts";
-export type { Traced, TraceRequest } from "./trace.ts";
+export type { Traced, TraceModel, TraceRequest } from "./trace.ts";

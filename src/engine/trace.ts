@@ -1,7 +1,16 @@
 // One run over whole token sequences with the inside open: logits (or an encoder's outputs), captures, interventions, the loss
 // and its gradients. Plain data in and out. It does not know names of models or files.
 import { IroriError } from "../base/mod.ts";
-import { type InterventionSpec, matchHookPoints, type Numbers, planInterventions } from "../hooks/mod.ts";
+import {
+  type Adapter,
+  type InterventionSpec,
+  type LowRankValues,
+  loraInputs,
+  matchHookPoints,
+  type Numbers,
+  planInterventions,
+  withLora,
+} from "../hooks/mod.ts";
 import { type Config, type Family, maskOf, type Weights, wholeSequence } from "../models/mod.ts";
 import { type Program, Tensor } from "../runtime/mod.ts";
 import {
@@ -37,6 +46,8 @@ export interface TraceRequest {
   readonly tensors?: Readonly<Record<string, Numbers>> | undefined;
   /** The mean next-token cross-entropy over real targets, as `loss`, and `grad.PARAMETER` for every parameter. */
   readonly gradients?: boolean | undefined;
+  /** Low-rank changes of the model's weights, as an adapter's folder holds them. */
+  readonly adapter?: Adapter | undefined;
   /** Names of model outputs that are wanted; default all: `logits`, or `last_hidden_state` and `pooler_output`. */
   readonly outputs?: readonly string[] | undefined;
 }
@@ -64,7 +75,8 @@ function wholeGraph({ family, config, weights }: TraceModel): Graph {
 
 export async function trace(model: TraceModel, request: TraceRequest): Promise<Traced> {
   const rows = checkedRows(model, request);
-  const whole = wholeGraph(model);
+  const changes = request.adapter?.changes ?? [];
+  const whole = withLora(wholeGraph(model), ADAPTER, changes);
   const captures = matchHookPoints(whole, request.capture ?? []);
   const outputs = wantedOutputs(whole, request);
   const spans = rows.mask.map(spanOf);
@@ -85,10 +97,22 @@ export async function trace(model: TraceModel, request: TraceRequest): Promise<T
   const final = targets ? withLoss(model, wanted, tapped) : wanted;
   const all: Record<string, Numbers> = {
     ...inputs,
+    ...Object.fromEntries(changes.flatMap(valuesOf)),
     ...{ ids: integers(rows.ids), positions: integers(rows.positions), mask: integers(rows.mask) },
     ...(targets && { rows: integer(targets.rows), targets: integer(targets.ids) }),
   };
   return run(await model.program(fuse(final)), final, all);
+}
+
+/** In front of the names of an adapter's inputs. */
+const ADAPTER = "lora";
+
+function valuesOf({ weight, rank, a, b }: LowRankValues): [string, Numbers][] {
+  const names = loraInputs(ADAPTER, weight);
+  return [
+    [names.a, { shape: [rank, a.length / rank], data: a }],
+    [names.b, { shape: [b.length / rank, rank], data: b }],
+  ];
 }
 
 function wantedOutputs(whole: Graph, { outputs = Object.keys(whole.outputs), capture = [], gradients }: TraceRequest) {
@@ -228,6 +252,7 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
         ids: [text],
         interventions,
         tensors: request.tensors,
+        adapter: request.adapter,
         outputs: ["logits"],
       });
       const last = (logits as Numbers).data.slice(-model.config.vocabSize) as Float32Array;

@@ -1,0 +1,243 @@
+// Training a LoRA adapter: examples of token ids in, steps of AdamW out, bit-equal for the same seed and resumable at any step.
+// It does not know files, text or terminals; the model's own weights are never changed.
+import { IroriError, seededRandom } from "../base/mod.ts";
+import type { TraceModel } from "../engine/mod.ts";
+import { type LowRank, type LowRankValues, loraInputs, withLora } from "../hooks/mod.ts";
+import { maskOf, wholeSequence } from "../models/mod.ts";
+import { type Program, Tensor } from "../runtime/mod.ts";
+import {
+  fuse,
+  gather,
+  graph,
+  input,
+  logSumExp,
+  mean,
+  pick,
+  reshape,
+  sub,
+  type Value,
+  withGradients,
+} from "../tensor/mod.ts";
+import { AdamW, clipGradients, learningRate } from "./optimizers.ts";
+
+export interface Example {
+  readonly ids: readonly number[];
+  /** Tokens before it are given, not learned. At least 1: nothing predicts the first token. */
+  readonly learnFrom: number;
+}
+
+export interface LoraOptions {
+  readonly rank: number;
+  readonly alpha: number;
+  /** Last parts of the names of weights that are adapted: "q_proj". */
+  readonly targets: readonly string[];
+  readonly rate: number;
+  readonly schedule: "constant" | "linear" | "cosine";
+  readonly warmup: number;
+  readonly epochs: number;
+  /** Examples of a step. */
+  readonly batch: number;
+  readonly weightDecay: number;
+  /** Largest norm of the gradients. */
+  readonly clip: number;
+  readonly seed: number;
+}
+
+export interface TrainedStep {
+  /** From 1. */
+  readonly step: number;
+  readonly steps: number;
+  readonly epoch: number;
+  /** Mean cross-entropy of the batch, in nats, before the step. */
+  readonly loss: number;
+  readonly gradientNorm: number;
+  readonly rate: number;
+}
+
+/** What a training needs to go on as if it had never stopped. */
+export interface TrainingState {
+  readonly step: number;
+  /** A and B of every change in turn. */
+  readonly values: readonly Float32Array[];
+  readonly moments: readonly Float32Array[];
+}
+
+/** Shapes of the weights that `targets` name; throws "bad-input" for a target that names none. */
+function targetsOf({ family, config }: TraceModel, { targets, rank, alpha }: LoraOptions) {
+  const all = [...family.weights(config)].filter(([name, shape]) => shape.length === 2 && name.endsWith(".weight"));
+  const names = (target: string) => all.filter(([name]) => name.endsWith(`.${target}.weight`));
+  const unknown = targets.find((target) => names(target).length === 0);
+  if (unknown !== undefined) {
+    const known = new Set(all.flatMap(([name]) => /(\w+)\.weight$/.exec(name)?.[1] ?? []));
+    throw new IroriError("bad-input", { what: "weights to adapt", got: unknown, wanted: [...known].join(", ") });
+  }
+  const isInOut = family.name === "gpt2";
+  return [...new Map(targets.flatMap(names))].map(([weight, shape]) => ({
+    change: { weight, rank, scale: alpha / rank } satisfies LowRank,
+    width: shape[isInOut ? 0 : 1] as number,
+    out: shape[isInOut ? 1 : 0] as number,
+  }));
+}
+
+export class LoraTraining {
+  readonly changes: readonly LowRankValues[];
+  readonly #options: LoraOptions;
+  readonly #model: TraceModel;
+  readonly #optimizer: AdamW;
+  #step = 0;
+
+  private constructor(model: TraceModel, options: LoraOptions, changes: readonly LowRankValues[]) {
+    this.#model = model;
+    this.#options = options;
+    this.changes = changes;
+    this.#optimizer = new AdamW({ weightDecay: options.weightDecay });
+  }
+
+  /** A new adapter (A uniform in ±1/√in, B zero), or one that goes on from a state. */
+  static start(model: TraceModel, options: LoraOptions, state?: TrainingState): LoraTraining {
+    const random = seededRandom(options.seed);
+    const made = targetsOf(model, options).map(({ change, width, out }): LowRankValues => {
+      const a = Float32Array.from({ length: change.rank * width }, () => (2 * random.next() - 1) / Math.sqrt(width));
+      return { ...change, a, b: new Float32Array(out * change.rank) };
+    });
+    const training = new LoraTraining(model, options, made);
+    if (state !== undefined) {
+      made.forEach(({ a, b }, i) => {
+        a.set(state.values[2 * i] as Float32Array);
+        b.set(state.values[2 * i + 1] as Float32Array);
+      });
+      training.#step = state.step;
+      training.#optimizer.restore(state.step, state.moments);
+    }
+    return training;
+  }
+
+  get state(): TrainingState {
+    const values = this.changes.flatMap(({ a, b }) => [a, b]);
+    return { step: this.#step, values, moments: this.#optimizer.moments };
+  }
+
+  steps(examples: number): number {
+    return this.#options.epochs * Math.ceil(examples / this.#options.batch);
+  }
+
+  /** The steps that are left, each after it was taken. An aborted signal ends them between two steps. */
+  async *run(examples: readonly Example[], signal?: AbortSignal): AsyncGenerator<TrainedStep, void> {
+    const { batch, seed, clip, schedule, rate: peak, warmup } = this.#options;
+    const steps = this.steps(examples.length);
+    const perEpoch = Math.ceil(examples.length / batch);
+    const program = await this.#model.program(this.#graph(true));
+    while (this.#step < steps && !signal?.aborted) {
+      const epoch = Math.floor(this.#step / perEpoch);
+      const order = shuffled(examples, seed + 1 + epoch);
+      const from = (this.#step % perEpoch) * batch;
+      const { loss, gradients } = await this.#evaluate(program, order.slice(from, from + batch));
+      const parameters = this.changes.flatMap(({ weight, a, b }) => [
+        { values: a, gradient: gradients.get(`${weight}.A`) as Float32Array },
+        { values: b, gradient: gradients.get(`${weight}.B`) as Float32Array },
+      ]);
+      if (!Number.isFinite(loss))
+        throw new IroriError("bad-input", {
+          what: `the loss of step ${this.#step + 1} is not finite`,
+          got: loss,
+          next: "take a lower learning rate",
+        });
+      const gradientNorm = clipGradients(parameters, clip);
+      const rate = learningRate(schedule, { peak, step: this.#step, steps, warmup });
+      this.#optimizer.step(parameters, rate);
+      this.#step++;
+      yield { step: this.#step, steps, epoch, loss, gradientNorm, rate };
+    }
+  }
+
+  /** Mean loss over the tokens of examples, nothing learned. */
+  async lossOf(examples: readonly Example[]): Promise<number> {
+    const program = await this.#model.program(this.#graph(false));
+    let [sum, tokens] = [0, 0];
+    for (let at = 0; at < examples.length; at += this.#options.batch) {
+      const { loss, count } = await this.#evaluate(program, examples.slice(at, at + this.#options.batch));
+      sum += loss * count;
+      tokens += count;
+    }
+    return sum / tokens;
+  }
+
+  /** Inputs ids, positions, mask [B, T], rows and targets [N], and the adapter's; outputs loss and, asked for, gradients. */
+  #graph(hasGradients: boolean) {
+    const { family, config, weights } = this.#model;
+    const port = (name: string): Value => input(name, "int64", ["B", "T"]);
+    const at = (name: string): Value => input(name, "int64", ["N"]);
+    if (family.head === undefined)
+      throw new IroriError("unsupported", { what: `a ${family.name} predicts no tokens: it cannot be trained to` });
+    const tokens = wholeSequence(port("ids"), port("positions"), maskOf(port("mask"), true));
+    const hidden = gather(reshape(family.trace(config, weights, tokens), ["B*T", config.hiddenSize]), at("rows"));
+    const logits = family.head.logits(config, weights, hidden);
+    const loss = mean(sub(logSumExp(logits), pick(logits, at("targets"))), [0]);
+    const adapted = withLora(graph({ loss }, [port("ids")]), "lora", this.changes);
+    if (!hasGradients) return fuse(adapted);
+    const parameters: Record<string, Value> = {};
+    for (const { weight, rank, a, b } of this.changes) {
+      const names = loraInputs("lora", weight);
+      parameters[`${weight}.A`] = input(names.a, "float32", [rank, a.length / rank]);
+      parameters[`${weight}.B`] = input(names.b, "float32", [b.length / rank, rank]);
+    }
+    return fuse(withGradients(adapted, "loss", parameters));
+  }
+
+  async #evaluate(program: Program, examples: readonly Example[]) {
+    const { ids, positions, mask, rows, targets, shape } = batchOf(examples);
+    using owned = new DisposableStack();
+    const integers = (values: readonly number[], sizes: readonly number[]) =>
+      owned.use(Tensor.of("int64", sizes, BigInt64Array.from(values, BigInt)));
+    const inputs: Record<string, Tensor> = {
+      ...{ ids: integers(ids, shape), positions: integers(positions, shape), mask: integers(mask, shape) },
+      ...{ rows: integers(rows, [rows.length]), targets: integers(targets, [targets.length]) },
+    };
+    for (const { weight, rank, a, b } of this.changes) {
+      const names = loraInputs("lora", weight);
+      inputs[names.a] = owned.use(Tensor.of("float32", [rank, a.length / rank], a));
+      inputs[names.b] = owned.use(Tensor.of("float32", [b.length / rank, rank], b));
+    }
+    const results = await program.run(inputs);
+    const gradients = new Map<string, Float32Array>();
+    for (const [name, tensor] of Object.entries(results)) {
+      owned.use(tensor);
+      if (name.startsWith("grad.")) gradients.set(name.slice(5), (tensor.data as Float32Array).slice());
+    }
+    return { loss: results.loss?.data[0] as number, count: rows.length, gradients };
+  }
+}
+
+/** Examples as rows of one length, padded at their ends; the positions that have a token to learn behind them. */
+function batchOf(examples: readonly Example[]) {
+  const length = Math.max(...examples.map(({ ids }) => ids.length));
+  const rows: number[] = [];
+  const targets: number[] = [];
+  examples.forEach(({ ids, learnFrom }, row) => {
+    for (let i = Math.max(1, learnFrom); i < ids.length; i++) {
+      rows.push(row * length + i - 1);
+      targets.push(ids[i] as number);
+    }
+  });
+  const each = (value: (ids: readonly number[], i: number) => number) =>
+    examples.flatMap(({ ids }) => Array.from({ length }, (_, i) => value(ids, i)));
+  return {
+    shape: [examples.length, length],
+    ids: each((ids, i) => ids[i] ?? 0),
+    positions: each((_, i) => i),
+    mask: each((ids, i) => Number(i < ids.length)),
+    rows,
+    targets,
+  };
+}
+
+/** Fisher and Yates, by a seed. */
+export function shuffled<T>(list: readonly T[], seed: number): T[] {
+  const random = seededRandom(seed);
+  const all = [...list];
+  for (let i = all.length - 1; i > 0; i--) {
+    const j = Math.floor(random.next() * (i + 1));
+    [all[i], all[j]] = [all[j] as T, all[i] as T];
+  }
+  return all;
+}

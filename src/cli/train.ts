@@ -1,0 +1,202 @@
+// `irori train lora MODEL --data F --out FOLDER`: fits a low-rank adapter to texts; peft loads what it writes.
+// It does not know how a step is computed.
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { ArgsDef } from "citty";
+import { z } from "zod";
+import { type Example, type LoraOptions, LoraTraining, shuffled, type TrainingState } from "../adapt/mod.ts";
+import { cancelled, IroriError } from "../base/mod.ts";
+import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
+import type { Lease } from "../engine/mod.ts";
+import { writeAdapter } from "../hooks/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { listenForStop, print, printJson, say } from "./output.ts";
+import { lend, openEngine } from "./settings.ts";
+
+const args = {
+  what: { type: "positional", description: "lora" },
+  model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
+  data: {
+    type: "string",
+    valueHint: "x.jsonl",
+    description: 'Lines { "text" }, or { "prompt", "completion" } (only the completion is learned)',
+  },
+  out: {
+    type: "string",
+    valueHint: "FOLDER",
+    description: "Where the adapter goes; one that was stopped there goes on",
+  },
+  rank: { type: "string", valueHint: "N", description: "Inner dimension (default 8)" },
+  alpha: { type: "string", valueHint: "X", description: "Scale: alpha / rank (default 16)" },
+  targets: { type: "string", valueHint: "A,B", description: "Weights to adapt (default q_proj,v_proj; gpt2: c_attn)" },
+  rate: { type: "string", valueHint: "X", description: "Learning rate (default 0.0002), falling linearly to 0" },
+  epochs: { type: "string", valueHint: "N", description: "Times over the data (default 3)" },
+  batch: { type: "string", valueHint: "N", description: "Examples of a step (default 4)" },
+  "max-tokens": { type: "string", valueHint: "N", description: "Longer examples are cut (default 512)" },
+  validation: { type: "string", valueHint: "X", description: "Share of examples that are only measured (default 0.1)" },
+  seed: { type: "string", valueHint: "N", description: "Same seed, same adapter, bit for bit (default 0)" },
+} as const satisfies ArgsDef;
+
+export const train: Command = { args, run: runTrain };
+
+/** Between two savings of what is needed to go on. */
+const SAVE_STEPS = 50;
+const STATE = "training.safetensors";
+
+async function runTrain(call: Call): Promise<undefined> {
+  const { args } = call;
+  if (args.needed("what") !== "lora")
+    throw new IroriError("bad-input", { what: "irori train", got: args.text("what"), wanted: "lora" });
+  const [data, out] = [required(args.text("data"), "data"), required(args.text("out"), "out")];
+  using stop = listenForStop();
+  await using engine = await openEngine(call);
+  await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
+  const options = optionsOf(call, lease.manifest.family);
+  const seed = options.seed;
+  const examples = await readExamples(data, lease, args.number("max-tokens", { isWhole: true, min: 2 }) ?? 512);
+  const share = args.number("validation", { min: 0, max: 0.9 }) ?? 0.1;
+  const held = Math.floor(examples.length * share);
+  const order = shuffled(examples, seed);
+  const [validation, learned] = [order.slice(0, held), order.slice(held)];
+  const settings = { ...options, model: lease.model, examples: examples.length, validation: share };
+  const state = await readState(out, settings);
+  const training = LoraTraining.start(await lease.inside(), options, state);
+  const isJson = args.flag("json");
+  if (!isJson)
+    say(
+      `${learned.length} examples to learn, ${held} to measure, ${training.steps(learned.length)} steps, seed ${seed}${state ? `, going on after step ${state.step}` : ""}`,
+    );
+  const before = held > 0 ? await training.lossOf(validation) : undefined;
+  let [loss, epoch] = [Number.NaN, -1];
+  for await (const step of training.run(learned, stop.signal)) {
+    loss = step.loss;
+    if (!isJson && (step.epoch !== epoch || step.step % 10 === 0 || step.step === step.steps))
+      say(
+        `step ${step.step} of ${step.steps}, epoch ${step.epoch + 1}: loss ${step.loss.toFixed(4)}, gradient norm ${step.gradientNorm.toFixed(3)}`,
+      );
+    epoch = step.epoch;
+    if (step.step % SAVE_STEPS === 0) await saveState(out, training.state, settings);
+  }
+  if (stop.signal.aborted) {
+    await saveState(out, training.state, settings);
+    throw cancelled(`training after step ${training.state.step} (the same command goes on from there)`, stop.signal);
+  }
+  const after = held > 0 ? await training.lossOf(validation) : undefined;
+  await writeAdapter(out, { changes: training.changes, config: configOf(options, lease.model) });
+  await rm(join(out, STATE), { force: true });
+  const result = { out, steps: training.state.step, loss, validationBefore: before, validationAfter: after, seed };
+  if (isJson) printJson(result);
+  else if (before === undefined || after === undefined) print(`${out}: last loss ${loss.toFixed(4)}\n`);
+  else print(`${out}: last loss ${loss.toFixed(4)}, validation loss ${before.toFixed(4)} → ${after.toFixed(4)}\n`);
+}
+
+function required(value: string | undefined, name: string): string {
+  if (value !== undefined) return value;
+  throw new IroriError("bad-input", { what: `irori train lora: --${name} is missing` });
+}
+
+function optionsOf({ args }: Call, family: string): LoraOptions {
+  const whole = (name: string, fallback: number) => args.number(name, { isWhole: true, min: 1 }) ?? fallback;
+  return {
+    rank: whole("rank", 8),
+    alpha: args.number("alpha", { min: 0 }) ?? 16,
+    targets: (args.text("targets") ?? (family === "gpt2" ? "c_attn" : "q_proj,v_proj")).split(","),
+    rate: args.number("rate", { min: 0 }) ?? 2e-4,
+    schedule: "linear",
+    warmup: 0,
+    epochs: whole("epochs", 3),
+    batch: whole("batch", 4),
+    weightDecay: 0.01,
+    clip: 1,
+    seed: args.number("seed", { isWhole: true, min: 0 }) ?? 0,
+  };
+}
+
+const line = z.union([
+  z.strictObject({ text: z.string().min(1) }),
+  z.strictObject({ prompt: z.string(), completion: z.string().min(1) }),
+]);
+
+async function readExamples(path: string, lease: Lease, most: number): Promise<Example[]> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
+  });
+  const examples: Example[] = [];
+  for (const [i, raw] of text.split("\n").entries()) {
+    if (raw.trim() === "") continue;
+    let parsed: z.infer<typeof line>;
+    try {
+      parsed = line.parse(JSON.parse(raw));
+    } catch (error) {
+      const wanted = '{ "text": … } or { "prompt": …, "completion": … }';
+      throw new IroriError("bad-input", {
+        what: `${path}: line ${i + 1}`,
+        got: raw.slice(0, 60),
+        wanted,
+        cause: error,
+      });
+    }
+    const given = "text" in parsed ? [] : lease.tokenize(parsed.prompt);
+    const ids = [...given, ...lease.tokenize("text" in parsed ? parsed.text : parsed.completion)].slice(0, most);
+    const learnFrom = Math.max(1, given.length);
+    if (ids.length > learnFrom) examples.push({ ids, learnFrom });
+  }
+  if (examples.length > 0) return examples;
+  throw new IroriError("bad-input", {
+    what: `${path} holds nothing to learn`,
+    wanted: "lines with texts of 2 tokens or more",
+  });
+}
+
+/** peft's configuration of the adapter. */
+const configOf = ({ rank, alpha, targets }: LoraOptions, model: string) => ({
+  peft_type: "LORA",
+  task_type: "CAUSAL_LM",
+  base_model_name_or_path: model,
+  r: rank,
+  lora_alpha: alpha,
+  lora_dropout: 0,
+  target_modules: [...targets],
+  fan_in_fan_out: targets.includes("c_attn"),
+  bias: "none",
+  use_rslora: false,
+  inference_mode: true,
+  init_lora_weights: true,
+});
+
+// ---- going on after a stop
+
+/** The adapter as it stands, the optimiser's moments and the settings they belong to: one file, whole or not there. */
+async function saveState(out: string, { step, values, moments }: TrainingState, settings: object): Promise<void> {
+  const flat = (data: Float32Array) => ({ shape: [data.length], data });
+  const json = new TextEncoder().encode(JSON.stringify(settings));
+  await mkdir(out, { recursive: true });
+  await writeSafetensors(join(out, STATE), {
+    settings: { shape: [json.length], data: json },
+    step: flat(Float32Array.of(step)),
+    ...Object.fromEntries(values.map((data, i) => [`value.${i}`, flat(data)])),
+    ...Object.fromEntries(moments.map((data, i) => [`moment.${i}`, flat(data)])),
+  });
+}
+
+async function readState(out: string, settings: object): Promise<TrainingState | undefined> {
+  const path = join(out, STATE);
+  if (!existsSync(path)) return undefined;
+  await using file = await openCheckpoint(path);
+  if (new TextDecoder().decode(await file.read("settings")) !== JSON.stringify(settings))
+    throw new IroriError("bad-input", {
+      what: `${out} holds a training that was stopped, with other settings`,
+      next: "use the same settings, or another folder",
+    });
+  const all = async (name: string) => {
+    const found: Float32Array[] = [];
+    for (let i = 0; file.tensors.has(`${name}.${i}`); i++) found.push(await file.readFloat32(`${name}.${i}`));
+    return found;
+  };
+  return {
+    step: (await file.readFloat32("step"))[0] as number,
+    values: await all("value"),
+    moments: await all("moment"),
+  };
+}
