@@ -14,6 +14,7 @@ import {
 import { type Config, type Family, maskOf, type Weights, wholeSequence } from "../models/mod.ts";
 import { type Program, Tensor } from "../runtime/mod.ts";
 import {
+  evaluateDim,
   fuse,
   type Graph,
   gather,
@@ -146,21 +147,26 @@ function withLoss({ family, config, weights }: TraceModel, wanted: Graph, whole:
   return withGradients(graph({ ...wanted.outputs, loss }, wanted.inputs), "loss", parameters);
 }
 
+/** Results are written by the library into arrays of ours: nothing is copied. */
 async function run(program: Program, g: Graph, values: Readonly<Record<string, Numbers>>): Promise<Traced> {
-  const held: Record<string, Tensor> = {};
+  using owned = new DisposableStack();
+  const known = new Set(program.inputs.map(({ name }) => name));
+  const inputs: Record<string, Tensor> = {};
   for (const { name, node } of inputsOf(g)) {
     const { shape, data } = values[name] as Numbers;
-    held[name] = Tensor.of((node.types[0] as TensorType).dtype, shape, data as never);
+    const { dtype } = node.types[0] as TensorType;
+    if (known.has(name)) inputs[name] = owned.use(Tensor.of(dtype, shape, data as never));
   }
-  const known = new Set(program.inputs.map(({ name }) => name));
-  const results = await program.run(Object.fromEntries(Object.entries(held).filter(([name]) => known.has(name))));
-  for (const tensor of Object.values(held)) tensor[Symbol.dispose]();
-  const traced: Record<string, Numbers> = {};
-  for (const [name, tensor] of Object.entries(results)) {
-    traced[name] = { shape: tensor.shape, data: (tensor.data as Float32Array).slice() };
-    tensor[Symbol.dispose]();
-  }
-  return traced;
+  const [rows, length] = (values.ids as Numbers).shape as [number, number];
+  const dims = { B: rows, T: length, N: values.rows?.data.length ?? 0 };
+  const outputs = Object.fromEntries(
+    Object.entries(g.outputs).map(([name, { shape }]) => {
+      const sizes = shape.map((dim) => evaluateDim(dim, dims));
+      return [name, owned.use(Tensor.of("float32", sizes))];
+    }),
+  );
+  await program.run(inputs, { outputs });
+  return Object.fromEntries(Object.entries(outputs).map(([name, { shape, data }]) => [name, { shape, data }]));
 }
 
 // ---- rows
