@@ -2,7 +2,8 @@
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
-import { Runtime } from "../runtime/mod.ts";
+import type { InterventionSpec, Numbers } from "../hooks/mod.ts";
+import { Runtime, Tensor } from "../runtime/mod.ts";
 import type { Value } from "../tensor/mod.ts";
 import { type ChatMessage, encodeChat } from "../text/mod.ts";
 import {
@@ -16,7 +17,7 @@ import {
 } from "./generation.ts";
 import type { Form, Manifest, StoredTensor } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
-import type { EngineEvent } from "./programs.ts";
+import type { EngineEvent, Step } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
 import { SCORE_CHUNK, type Score, score } from "./score.ts";
@@ -56,7 +57,15 @@ export type Prompt =
   | { readonly messages: readonly ChatMessage[] }
   | { readonly ids: readonly number[] };
 
-export interface GenerateRequest extends Partial<Omit<GenerationRequest, "ids" | "seed" | "sampling">> {
+/** What a request changes inside the model, in the prompt and in every token made: no other request sees it. */
+export interface Inside {
+  /** Positions count from the prompt's start, negative ones back from its end; without them the tokens made are meant too. */
+  readonly interventions?: readonly InterventionSpec[] | undefined;
+  /** Tensors that interventions name. */
+  readonly tensors?: Readonly<Record<string, Numbers>> | undefined;
+}
+
+export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest, "ids" | "seed" | "sampling">> {
   readonly prompt: Prompt;
   readonly seed: number;
   readonly sampling?: Partial<Sampling>;
@@ -125,7 +134,7 @@ export class Lease implements AsyncDisposable {
       ignoreEos: request.ignoreEos ?? false,
       sampling: { ...DEFAULT_SAMPLING, ...request.sampling },
     };
-    const setting = await this.#setting(options.signal).catch((error: unknown) => {
+    const setting = await this.#setting(options.signal, request).catch((error: unknown) => {
       if (error instanceof IroriError && error.code === "cancelled") return undefined;
       throw error;
     });
@@ -220,10 +229,17 @@ export class Lease implements AsyncDisposable {
     throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
   }
 
-  async #setting(signal?: AbortSignal): Promise<GenerationSetting> {
+  async #setting(signal?: AbortSignal, inside: Inside = {}): Promise<GenerationSetting> {
     const resident = this.#held();
     const asked = this.#engine.now();
-    const step = await unlessAborted(resident.step(), signal, `opening ${this.model}`);
+    const opening = inside.interventions?.length
+      ? intervenedStep(resident, inside)
+      : resident.step().then((step) => ({ step }));
+    const { step, further } = await unlessAborted<{ step: Step; further?: GenerationSetting["further"] }>(
+      opening,
+      signal,
+      `opening ${this.model}`,
+    );
     // only the first answer over this lease waited for the lease
     const openMs = this.#leaseMs + this.#engine.now() - asked;
     this.#leaseMs = 0;
@@ -232,6 +248,7 @@ export class Lease implements AsyncDisposable {
       config: this.manifest.config,
       tokenizer: resident.tokenizer,
       step,
+      further,
       openMs,
       inTurn: (step) => resident.inTurn(step),
       now: this.#engine.now,
@@ -241,6 +258,24 @@ export class Lease implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isHeld = false;
   }
+}
+
+/** The step with interventions, and the values of their inputs for each run: positions count from the prompt's start, or back from its end. */
+async function intervenedStep(resident: Resident, { interventions = [], tensors = {} }: Inside) {
+  const { interventionInputs, interventionsOf } = await import("../hooks/mod.ts");
+  const { step, shapes } = await resident.intervened(interventionsOf(interventions));
+  const dtypes = new Map(step.flatMap(({ inputs }) => inputs).map(({ name, dtype }) => [name, dtype]));
+  const further = (promptTokens: number) => (past: number, count: number) => {
+    const spans = [[-past, promptTokens - past]] as const;
+    const batch = { dims: { T0: count }, spans, tensors, isOpen: true };
+    return Object.fromEntries(
+      Object.entries(interventionInputs(interventions, shapes, batch)).map(([name, { shape, data }]) => [
+        name,
+        Tensor.of(dtypes.get(name) ?? "float32", shape, data as never),
+      ]),
+    );
+  };
+  return { step, further };
 }
 
 /** The answer to a request that was cancelled before the model was open. */

@@ -5,7 +5,7 @@ import type { Config } from "../models/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
-import { Row } from "./row.ts";
+import { Row, type StepInputs } from "./row.ts";
 import { type Candidates, checkSampling, type Sampling, sample } from "./sampling.ts";
 import { StopText } from "./stop-text.ts";
 
@@ -57,6 +57,8 @@ export interface GenerationSetting {
   readonly tokenizer: Tokenizer;
   readonly step: Step;
   readonly openMs: number;
+  /** Inputs that the step has beside the usual ones, for an answer to a prompt of so many tokens. */
+  readonly further?: ((promptTokens: number) => StepInputs) | undefined;
   /** Runs one step when it is this generation's turn. */
   readonly inTurn: <T>(step: () => Promise<T>) => Promise<T>;
   /** Milliseconds of a steady clock. */
@@ -91,7 +93,7 @@ export async function* generate(
   const start = now();
   const context = contextOf(setting, request.ids.length, request.maxTokens);
   using cache = new KvCache(config, context);
-  using row = new Row(setting.step, cache, config.vocabSize);
+  using row = new Row(setting.step, cache, config.vocabSize, setting.further?.(request.ids.length));
   const random = seededRandom(request.seed);
   const ids: number[] = [];
   const seen = new Set(request.ids);

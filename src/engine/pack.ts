@@ -4,13 +4,16 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
+import { type Intervention, shapesAt, withInterventions } from "../hooks/mod.ts";
 import { decoderNamed } from "../models/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import {
+  type Dim,
   fold,
   type Graph,
   graphHash,
   onnxBytes,
+  rewrite,
   type Value,
   type WeightLocation,
   withOffsetsInside,
@@ -30,14 +33,14 @@ import {
   writePacked,
   writeStep,
 } from "./packed.ts";
-import { prepack } from "./prepack.ts";
-import { stepGraph, stepStages } from "./step.ts";
+import { prepack, readBy } from "./prepack.ts";
+import { hookedStep, stepGraph, stepStages } from "./step.ts";
 import { storedWeight } from "./stored-weight.ts";
 
 /** Weights computed from others, before they are prepacked. */
 const DERIVED = "derived.bin";
 
-type Tracer<T> = (...args: Parameters<typeof stepGraph>) => T;
+type Tracer<T> = (...step: Parameters<typeof stepGraph>) => T;
 
 /** A prepared model traced by `tracer`, over the arrays of its weights file. */
 function traced<T>(manifest: Manifest, rows: number, tracer: Tracer<T>): T {
@@ -67,6 +70,56 @@ export async function makeStep(folder: string, manifest: Manifest, runtime: Runt
     rows,
     stages.map((stage) => stageOf(stage, packed.locations)),
   );
+}
+
+/** A step with interventions: its stages, and the shapes of the values that are changed. */
+export interface IntervenedStep {
+  readonly stages: readonly Stage[];
+  readonly check: Packed["check"];
+  readonly shapes: ReadonlyMap<string, readonly Dim[]>;
+}
+
+/** The step of one row with interventions, over the same pages as the others. */
+export async function makeIntervened(
+  folder: string,
+  manifest: Manifest,
+  runtime: Runtime,
+  list: readonly Intervention[],
+): Promise<IntervenedStep> {
+  const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+  const shapes = shapesAt(
+    traced(manifest, 1, hookedStep),
+    list.map(({ hook }) => hook),
+  );
+  const change = (step: Graph) => withInterventions(step, list);
+  const stages = traced(manifest, 1, (...step) => stepStages(...step, change));
+  const raw = locateIn(manifest);
+  const locations = { ...packed.locations };
+  const offsetsInside = new Set(packed.offsetsInside);
+  return {
+    check: packed.check,
+    shapes,
+    stages: stages.map((stage) => {
+      const whole = overPages(stage, packed.locations, offsetsInside);
+      return {
+        hash: graphHash(whole),
+        bytes: onnxBytes(whole, { locate: (name) => locations[name] ?? raw(name) }),
+      };
+    }),
+  };
+}
+
+/** Folded, but for what is read and not among the packed weights: that is computed in each run. */
+function overPages(stage: Graph, locations: Packed["locations"], offsetsInside: ReadonlySet<string>): Graph {
+  const { graph, derived } = fold(stage);
+  const packed = withOffsetsInside(graph, offsetsInside);
+  const read = readBy(packed);
+  const isMissing = (name: string): boolean => read.has(name) && locations[name] === undefined;
+  return rewrite(packed, ({ node }) => {
+    const name = node.attrs.name as string;
+    const value = node.inputs.length === 0 && isMissing(name) ? derived.outputs[name] : undefined;
+    return value && [value];
+  });
 }
 
 /** The packed form; undefined where there is none, or one that is damaged. */

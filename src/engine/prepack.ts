@@ -91,7 +91,7 @@ async function writeOnce(whole: Graph, products: readonly OffsetProduct[], site:
     const [product, table] = [byCodes.get(name), tables.get(name)];
     if (product && table && !addToBlockSums(block, table)) refused.add(formatOf(product));
   };
-  const kept = readBy(withOffsetsInside(whole, codesOf(products)), site.locate);
+  const kept = readBy(withOffsetsInside(whole, codesOf(products)));
   const pages = await writePages({
     model: await readFile(join(staging, SAVED.model)),
     dataFile: join(staging, SAVED.weights),
@@ -106,14 +106,14 @@ async function writeOnce(whole: Graph, products: readonly OffsetProduct[], site:
   return { locations, refused, pages: { bytes: pages.bytes, sha256: pages.sha256 } };
 }
 
-/** Names of the weights that a Graph's kernels read. */
-function readBy(g: Graph, locate: Locate): ReadonlySet<string> {
+/** Names of the weights that a Graph's kernels read: not those that lie inside others. */
+export function readBy(g: Graph): ReadonlySet<string> {
   const names = new Set<string>();
-  const noted: Locate = (name) => {
+  const locate: Locate = (name) => {
     names.add(name);
-    return locate(name);
+    return {};
   };
-  onnxBytes(g, { locate: noted });
+  onnxBytes(g, { locate });
   return names;
 }
 

@@ -1,10 +1,12 @@
 // The Programs of a prepared model: opened when first asked for, once for any number of callers, equal ones once.
 // It does not know tokenizers or requests.
 import { IroriError } from "../base/mod.ts";
+import type { Intervention } from "../hooks/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
+import type { IntervenedStep } from "./pack.ts";
 import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
 
 /** Something that took time, and why. */
@@ -40,6 +42,7 @@ export class Programs implements AsyncDisposable {
   readonly #options: ProgramsOptions;
   readonly #manifest: Manifest;
   readonly #steps = new Map<number, Promise<Step>>();
+  readonly #intervened = new Map<string, Promise<{ readonly step: Step; readonly shapes: IntervenedStep["shapes"] }>>();
   readonly #stages = new Map<string, Promise<Program>>();
   readonly #graphs = new Map<string, Promise<Program>>();
   readonly #checks = new Map<string, Promise<void>>();
@@ -65,6 +68,19 @@ export class Programs implements AsyncDisposable {
       const bytes = onnxBytes(graph, { locate: locateIn(this.#manifest) });
       const options = { weightsFolder: folder, prepack: false, optimization: "off", memoryPattern: false } as const;
       return runtime.compile(bytes, { ...options, name: `a Graph of ${model}` });
+    });
+  }
+
+  /** The step of one row with interventions: opened once for any numbers and places of them. */
+  intervened(
+    list: readonly Intervention[],
+  ): Promise<{ readonly step: Step; readonly shapes: IntervenedStep["shapes"] }> {
+    return once(this.#intervened, JSON.stringify(list), async () => {
+      const runtime = await this.#options.runtime();
+      await this.step(1); // packs where that was not done, and has damaged pages made anew
+      const { makeIntervened } = await import("./pack.ts");
+      const { stages, check, shapes } = await makeIntervened(this.#options.folder, this.#manifest, runtime, list);
+      return { step: await this.#compile(runtime, 1, { stages, check }), shapes };
     });
   }
 
@@ -128,11 +144,12 @@ export class Programs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled(this.#steps.values());
+    await Promise.allSettled([...this.#steps.values(), ...this.#intervened.values()]);
     await this.#closeStages();
     for (const program of await Promise.allSettled(this.#graphs.values()))
       if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
     this.#graphs.clear();
+    this.#intervened.clear();
     this.#steps.clear();
     this.#checks.clear();
   }

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
+import type { Intervention } from "../hooks/mod.ts";
 import type { Program } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
@@ -84,6 +85,11 @@ export class Resident implements AsyncDisposable {
   /** The Program of a Graph over the model's weights as the form holds them: equal Graphs are one Program. */
   program(graph: Graph): Promise<Program> {
     return this.#programs.of(graph);
+  }
+
+  /** The step of one row with interventions; equal ones, whatever their numbers, are opened once. */
+  intervened(list: readonly Intervention[]) {
+    return this.#programs.intervened(list);
   }
 
   /** The step of `rows` rows; opened once for any number of callers. */

@@ -75,8 +75,12 @@ function largestOf(values: ArrayLike<number>): number {
   return best;
 }
 
+/** Further inputs of a step, for `count` tokens behind `past` others. */
+export type StepInputs = (past: number, count: number) => Readonly<Record<string, Tensor>>;
+
 export class Row implements Disposable {
   readonly #step: Step;
+  readonly #further: StepInputs | undefined;
   readonly #cache: KvCache;
   readonly #vocabSize: number;
   readonly #past = Tensor.of("int32", [1]);
@@ -85,7 +89,8 @@ export class Row implements Disposable {
   #results: StepResults | undefined;
   #binding: StepBinding | undefined;
 
-  constructor(step: Step, cache: KvCache, vocabSize: number) {
+  constructor(step: Step, cache: KvCache, vocabSize: number, further?: StepInputs) {
+    this.#further = further;
     this.#step = step;
     this.#cache = cache;
     this.#vocabSize = vocabSize;
@@ -136,7 +141,10 @@ export class Row implements Disposable {
       (this.#ids as Tensor<"int64">).data[i] = BigInt(id);
     });
     this.#past.data[0] = length;
-    const changed = { "ids.0": this.#ids, "past.0": this.#past, ...results.inputs, ...results.outputs };
+    using run = new DisposableStack();
+    const further = this.#further?.(length, ids.length) ?? {};
+    for (const tensor of Object.values(further)) run.use(tensor);
+    const changed = { ...further, "ids.0": this.#ids, "past.0": this.#past, ...results.inputs, ...results.outputs };
     const sizes = { tokens: ids.length, positions: results.positions };
     if (this.#binding === undefined) {
       const { inputs, outputs } = this.#cache.ports(0);

@@ -44,19 +44,28 @@ function wholeStep(family: Decoder, config: Config, weights: Weights, rows: numb
 /** Hidden states [W, D] of the wanted positions: where the head begins. */
 const HIDDEN = "step.hidden";
 
+/** The step in one piece, with its HookPoints. */
+export const hookedStep = (family: Decoder, config: Config, weights: Weights, rows: number): Graph =>
+  wholeStep(family, config, weights, rows);
+
 /** The step in one piece. */
 export const stepGraph = (family: Decoder, config: Config, weights: Weights, rows: number): Graph =>
   fuse(wholeStep(family, config, weights, rows));
 
 /**
- * The step in three: half of the layers, the other half, the head. They open side by side, and the head is the same for any
+ * The step in three, `change`d before it is cut: half of the layers, the other half, the head. They open side by side, and the head is the same for any
  * number of rows. A stage's outputs that a later one takes go by the names of their HookPoints.
  */
-export function stepStages(family: Decoder, config: Config, weights: Weights, rows: number): readonly Graph[] {
+export function stepStages(
+  family: Decoder,
+  config: Config,
+  weights: Weights,
+  rows: number,
+  change: (step: Graph) => Graph = (step) => step,
+): readonly Graph[] {
   const cuts = [`blocks.${config.layers >> 1}.hook_resid_pre`, HIDDEN];
-  const [first, second, head] = cutAtTaps(wholeStep(family, config, weights, rows), cuts).map((stage) =>
-    fuse(stage),
-  ) as [Graph, Graph, Graph];
+  const whole = change(wholeStep(family, config, weights, rows));
+  const [first, second, head] = cutAtTaps(whole, cuts).map((stage) => fuse(stage)) as [Graph, Graph, Graph];
   return [first, second, graph(head.outputs)];
 }
 

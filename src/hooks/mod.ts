@@ -3,4 +3,13 @@ export { matchHookPoints } from "./capture.ts";
 export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
 export { type LowRank, loraInputs, withLora } from "./lora.ts";
 export { type Adapter, type LowRankValues, mergeInto, readAdapter, writeAdapter } from "./peft.ts";
-export { type Batch, type InterventionSpec, type Numbers, planInterventions, readInterventionSpecs } from "./spec.ts";
+export {
+  type Batch,
+  type InterventionSpec,
+  interventionInputs,
+  interventionsOf,
+  type Numbers,
+  planInterventions,
+  readInterventionSpecs,
+  shapesAt,
+} from "./spec.ts";

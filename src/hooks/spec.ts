@@ -4,7 +4,7 @@ import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, type Value, withTaps } from "../tensor/mod.ts";
 import { unknownHookPoint } from "./capture.ts";
-import { type Intervention, withInterventions } from "./interventions.ts";
+import { type Intervention, type InterventionKind, withInterventions } from "./interventions.ts";
 
 /** An array of numbers, row-major. */
 export interface Numbers {
@@ -53,24 +53,56 @@ export interface Batch {
   readonly dims: Readonly<Record<string, number>>;
   /** Of each row, where its text begins and ends (exclusive) among its positions: padding lies outside. */
   readonly spans: readonly (readonly [start: number, end: number])[];
+  /** What is made goes on behind the text: positions from its end on are meant too, where a spec names none. */
+  readonly isOpen?: boolean;
   /** Tensors that specs name. */
   readonly tensors: Readonly<Record<string, Numbers>>;
 }
 
+/** What specs rewrite, without their numbers: specs that differ only in numbers and places are one Program. */
+export const interventionsOf = (specs: readonly InterventionSpec[]): readonly Intervention[] =>
+  specs.map((spec, i) => ({ name: `do.${i}`, hook: spec.at, kind: KINDS[spec.do] }));
+
+const KINDS: Readonly<Record<InterventionSpec["do"], InterventionKind>> = {
+  zero: "zero",
+  set: "set",
+  mean: "set",
+  row: "row",
+  steer: "add",
+  clamp: "component",
+};
+
+/** Shapes of the values at HookPoints; throws "not-found" for one there is none of. */
+export function shapesAt(g: Graph, hooks: Iterable<string>): ReadonlyMap<string, readonly Dim[]> {
+  const known = hookPoints(g);
+  const wanted = [...new Set(hooks)];
+  const unknown = wanted.find((hook) => !known.includes(hook));
+  if (unknown !== undefined) throw unknownHookPoint(unknown, known);
+  const { outputs } = withTaps(g, wanted);
+  return new Map(wanted.map((hook) => [hook, (outputs[hook] as Value).shape]));
+}
+
+/** The values of the inputs that the interventions of `specs` have, for one run. */
+export function interventionInputs(
+  specs: readonly InterventionSpec[],
+  shapes: ReadonlyMap<string, readonly Dim[]>,
+  batch: Batch,
+): Record<string, Numbers> {
+  const inputs: Record<string, Numbers> = {};
+  for (const [i, spec] of specs.entries()) {
+    const values = valuesOf(spec, siteOf(spec, shapes.get(spec.at) as readonly Dim[], batch), batch);
+    for (const [part, numbers] of Object.entries(values)) inputs[`do.${i}.${part}`] = numbers;
+  }
+  return inputs;
+}
+
 /** The Graph with the interventions, and the values of the inputs that they have. */
 export function planInterventions(g: Graph, specs: readonly InterventionSpec[], batch: Batch) {
-  const known = hookPoints(g);
-  const inputs: Record<string, Numbers> = {};
-  const list = specs.map((spec, i): Intervention => {
-    if (!known.includes(spec.at)) throw unknownHookPoint(spec.at, known);
-    const value = withTaps(g, [spec.at]).outputs[spec.at] as Value;
-    const site = siteOf(spec, value.shape, batch);
-    const name = `do.${i}`;
-    const { kind, values } = valuesOf(spec, site, batch);
-    for (const [part, numbers] of Object.entries(values)) inputs[`${name}.${part}`] = numbers;
-    return { name, hook: spec.at, kind };
-  });
-  return { graph: withInterventions(g, list), inputs };
+  const shapes = shapesAt(
+    g,
+    specs.map(({ at }) => at),
+  );
+  return { graph: withInterventions(g, interventionsOf(specs)), inputs: interventionInputs(specs, shapes, batch) };
 }
 
 interface Site {
@@ -80,7 +112,7 @@ interface Site {
   readonly mask: Numbers & { readonly data: Uint8Array };
 }
 
-function siteOf(spec: InterventionSpec, dims: readonly Dim[], { dims: sizes, spans }: Batch): Site {
+function siteOf(spec: InterventionSpec, dims: readonly Dim[], { dims: sizes, spans, isOpen = false }: Batch): Site {
   const shape = dims.map((dim) => evaluateDim(dim, sizes));
   const isByQuery = /\.hook_(attn_scores|pattern)$/.test(spec.at);
   const [positionAxis, headAxis] = isByQuery ? [2, 1] : [1, shape.length === 4 ? 2 : -1];
@@ -91,13 +123,13 @@ function siteOf(spec: InterventionSpec, dims: readonly Dim[], { dims: sizes, spa
   };
   const [rows, length] = [shape[0] as number, shape[positionAxis] as number];
   check("rows", spec.rows, rows);
-  check("positions", spec.positions, length, -length);
+  if (!isOpen) check("positions", spec.positions, length, -length);
   if (spec.heads && headAxis < 0)
     throw new IroriError("bad-input", { what: `${spec.at} has no heads`, got: `shape [${shape}]` });
   check("heads", spec.heads, headAxis < 0 ? 0 : (shape[headAxis] as number));
   const isAt = (row: number, position: number): boolean => {
     const [start, end] = spans[row] as readonly [number, number];
-    if (position < start || position >= end) return false;
+    if (position < start || (position >= end && !isOpen)) return false;
     return spec.positions?.some((p) => (p < 0 ? end + p : start + p) === position) ?? true;
   };
   const masked = [...shape.slice(0, -1), 1];
@@ -111,7 +143,8 @@ function siteOf(spec: InterventionSpec, dims: readonly Dim[], { dims: sizes, spa
   return { hook: spec.at, shape, mask: { shape: masked, data } };
 }
 
-function valuesOf(spec: InterventionSpec, site: Site, batch: Batch) {
+/** Values of an intervention's inputs, by their names behind its own. */
+function valuesOf(spec: InterventionSpec, site: Site, batch: Batch): Readonly<Record<string, Numbers>> {
   const { shape, mask } = site;
   const scaled = (by: number): Numbers => ({ shape: mask.shape, data: Float32Array.from(mask.data, (on) => on * by) });
   const named = (name: string): Numbers => {
@@ -126,27 +159,26 @@ function valuesOf(spec: InterventionSpec, site: Site, batch: Batch) {
       site,
       isUnit,
     );
-  const plan = (kind: Intervention["kind"], values: Readonly<Record<string, Numbers>>) => ({ kind, values });
   switch (spec.do) {
     case "zero":
-      return plan("zero", { mask });
+      return { mask };
     case "set": {
       const value =
         typeof spec.value === "number" ? { shape: [], data: Float32Array.of(spec.value) } : named(spec.value);
-      return plan("set", { mask, value: { shape, data: broadcast(value, site) } });
+      return { mask, value: { shape, data: broadcast(value, site) } };
     }
     case "mean":
-      return plan("set", { mask, value: { shape, data: broadcast(meanOf(named(spec.of), site), site) } });
+      return { mask, value: { shape, data: broadcast(meanOf(named(spec.of), site), site) } };
     case "row": {
       const rows = shape[0] as number;
       if (spec.row >= rows)
         throw new IroriError("bad-input", { what: `${site.hook}: row`, got: spec.row, wanted: `0 to ${rows - 1}` });
-      return plan("row", { mask, row: { shape: [rows], data: new BigInt64Array(rows).fill(BigInt(spec.row)) } });
+      return { mask, row: { shape: [rows], data: new BigInt64Array(rows).fill(BigInt(spec.row)) } };
     }
     case "steer":
-      return plan("add", { strength: scaled(spec.strength), vector: vector(spec.vector, false) });
+      return { strength: scaled(spec.strength), vector: vector(spec.vector, false) };
     case "clamp":
-      return plan("component", { mask, target: scaled(spec.target), vector: vector(spec.vector, true) });
+      return { mask, target: scaled(spec.target), vector: vector(spec.vector, true) };
   }
 }
 
