@@ -199,6 +199,12 @@ for (const name of ["llama", "llama3-rope"])
     }
   });
 
+test("smollm3's windows are on the layers without rotation where layer_types are not written", async () => {
+  const { family, json } = await goldenFamily("smollm3");
+  const config = family.parseConfig({ ...json, layer_types: null, use_sliding_window: true, sliding_window: 7 });
+  assert.deepEqual((config as { windows?: unknown }).windows, [null, null, null, 7]);
+});
+
 test("a setting that is not supported is an error that names it", async () => {
   const { family, json } = await goldenFamily("llama");
   const refused: readonly [Record<string, unknown>, RegExp][] = [

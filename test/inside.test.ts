@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Engine, type EngineEvent, GREEDY, type Lease } from "../src/engine/mod.ts";
-import type { InterventionSpec } from "../src/hooks/mod.ts";
+import type { InterventionSpec, Numbers } from "../src/hooks/mod.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
 let engine: Engine;
@@ -18,9 +18,13 @@ after(() => engine[Symbol.asyncDispose]());
 
 const TEXT = "The capital of France is";
 const COUNT = 12;
-async function answer(lease: Lease, interventions: readonly InterventionSpec[] = []): Promise<readonly number[]> {
+async function answer(
+  lease: Lease,
+  interventions: readonly InterventionSpec[] = [],
+  tensors: Readonly<Record<string, Numbers>> = {},
+): Promise<readonly number[]> {
   const prompt = { ids: lease.tokenize(TEXT) };
-  const request = { prompt, seed: 1, sampling: GREEDY, maxTokens: COUNT, ignoreEos: true, interventions };
+  const request = { prompt, seed: 1, sampling: GREEDY, maxTokens: COUNT, ignoreEos: true, interventions, tensors };
   for await (const event of lease.generate(request)) if (event.type === "end") return event.ids;
   return [];
 }
@@ -45,6 +49,16 @@ for (const [name, interventions] of Object.entries(sets))
     const [whole] = await lease.traceGreedy({ ids: [lease.tokenize(TEXT)], interventions }, COUNT);
     assert.deepEqual(await answer(lease, interventions), whole);
   });
+
+test("f32: a patch captured on another prompt stays at its place while tokens are made, and changes the capital", async () => {
+  await using lease = await engine.lease("smollm2-135m", { form: "f32" });
+  const at = "blocks.25.hook_resid_pre";
+  const tensors = await lease.trace({ ids: [lease.tokenize("The capital of Italy is")], capture: [at], outputs: [] });
+  const interventions: InterventionSpec[] = [{ at, do: "set", value: at, positions: [-1] }];
+  const [whole = []] = await lease.traceGreedy({ ids: [lease.tokenize(TEXT)], interventions, tensors }, COUNT);
+  assert.match(lease.detokenize(whole), /^ Rome/);
+  assert.deepEqual(await answer(lease, interventions, tensors), whole);
+});
 
 test("the serving form: strength 0 is the plain answer, strength moves it, and a sweep compiles once", async () => {
   await using lease = await engine.lease("smollm2-135m");

@@ -1,7 +1,7 @@
 // `irori trace` end to end on the golden families: what transformers computes, from files to files.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -97,6 +97,33 @@ for (const { name, head } of families)
       assert.ok(error < 1e-3, `${tensor}: ${error}`);
     }
   });
+
+test("an encoder saved without its pooler is read, and its token types count", async () => {
+  const copy = join(folder, "roberta");
+  await mkdir(copy);
+  await copyFile(join(golden("roberta"), "config.json"), join(copy, "config.json"));
+  await using file = await openCheckpoint(join(golden("roberta"), "model.safetensors"));
+  const tensors: Record<string, { shape: readonly number[]; data: Float32Array }> = {};
+  for (const [name, { shape }] of file.tensors)
+    if (!name.startsWith("pooler.")) tensors[`roberta.${name}`] = { shape, data: await file.readFloat32(name) };
+  await writeSafetensors(join(copy, "model.safetensors"), tensors);
+  const out = join(folder, "pooler.safetensors");
+  const { code, errors } = await irori(["trace", copy, "--input", await inputOf("roberta"), "--out", out]);
+  assert.equal(code, 0, errors);
+  assert.deepEqual([...(await read(out)).keys()], ["last_hidden_state"]);
+
+  const ids = { shape: [1, 4], data: BigInt64Array.of(5n, 6n, 7n, 8n) };
+  const states: Float32Array[] = [];
+  for (const types of [BigInt64Array.of(0n, 0n, 0n, 0n), BigInt64Array.of(0n, 0n, 1n, 1n)]) {
+    const pair = join(folder, "pair.safetensors");
+    await writeSafetensors(pair, { input_ids: ids, token_type_ids: { shape: [1, 4], data: types } });
+    assert.equal((await irori(["trace", golden("bert"), "--input", pair, "--out", out])).code, 0);
+    states.push((await read(out)).get("last_hidden_state") as Float32Array);
+  }
+  assert.notDeepEqual(states[0], states[1]);
+  const refusal = await irori(["trace", golden("llama"), "--input", join(folder, "pair.safetensors"), "--out", out]);
+  assert.match(refusal.errors, /a llama has no kinds of text/);
+});
 
 test("interventions from a JSON file give TransformerLens' logits", async () => {
   const lab = fileURLToPath(new URL("goldens/lab/llama/transformer-lens.safetensors", import.meta.url));

@@ -64,14 +64,16 @@ export interface TrainingState {
 
 /** Shapes of the weights that `targets` name; throws "bad-input" for a target that names none. */
 function targetsOf({ family, config }: TraceModel, { targets, rank, alpha }: LoraOptions) {
-  const all = [...family.weights(config)].filter(([name, shape]) => shape.length === 2 && name.endsWith(".weight"));
+  const all = [...family.weights(config)].filter(
+    ([name, shape]) => shape.length === 2 && /\.\d+\..*\.weight$/.test(name), // of layers: not embeddings, not the head
+  );
   const names = (target: string) => all.filter(([name]) => name.endsWith(`.${target}.weight`));
   const unknown = targets.find((target) => names(target).length === 0);
   if (unknown !== undefined) {
     const known = new Set(all.flatMap(([name]) => /(\w+)\.weight$/.exec(name)?.[1] ?? []));
     throw new IroriError("bad-input", { what: "weights to adapt", got: unknown, wanted: [...known].join(", ") });
   }
-  const isInOut = family.name === "gpt2";
+  const isInOut = family.isInOut ?? false;
   return [...new Map(targets.flatMap(names))].map(([weight, shape]) => ({
     change: { weight, rank, scale: alpha / rank } satisfies LowRank,
     width: shape[isInOut ? 0 : 1] as number,

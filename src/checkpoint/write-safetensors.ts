@@ -7,6 +7,9 @@ export interface NamedTensor {
   readonly data: Float32Array | BigInt64Array | Uint8Array;
 }
 
+/** The system refuses writes of 2 GiB. */
+const PIECE_BYTES = 2 ** 28;
+
 const dtypeOf = (data: NamedTensor["data"]): string =>
   data instanceof Float32Array ? "F32" : data instanceof BigInt64Array ? "I64" : "U8";
 
@@ -24,12 +27,12 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   const beside = `${path}.${process.pid}.part`;
   try {
     await using file = await open(beside, "w");
-    await file.write(new BigUint64Array([BigInt(padded.length)]));
-    await file.write(padded);
-    for (const { data } of Object.values(tensors))
-      for (let done = 0; done < data.byteLength; )
-        done += (await file.write(new Uint8Array(data.buffer, data.byteOffset + done, data.byteLength - done)))
-          .bytesWritten;
+    const length = new BigUint64Array([BigInt(padded.length)]);
+    for (const data of [length, padded, ...Object.values(tensors).map((tensor) => tensor.data)])
+      for (let done = 0; done < data.byteLength; ) {
+        const piece = Math.min(PIECE_BYTES, data.byteLength - done);
+        done += (await file.write(new Uint8Array(data.buffer, data.byteOffset + done, piece))).bytesWritten;
+      }
     await file.sync();
     await rename(beside, path);
   } catch (error) {

@@ -1,6 +1,7 @@
 // `irori trace MODEL`: a run over token ids from a file with the model's inside open; what was asked for goes into a file.
 // It does not know how it is computed.
-import { readFile } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
@@ -19,6 +20,11 @@ const args = {
   },
   out: { type: "string", valueHint: "out.safetensors", description: "Where outputs, captures and gradients go" },
   capture: { type: "string", valueHint: "PATTERN[,…]", description: "HookPoints wanted: blocks.*.hook_resid_post" },
+  outputs: {
+    type: "string",
+    valueHint: "NAME[,…]",
+    description: "Only these model outputs; empty for none (default all)",
+  },
   interventions: { type: "string", valueHint: "spec.json", description: "What to change inside (docs/hooks.md)" },
   adapter: { type: "string", valueHint: "FOLDER", description: "A LoRA adapter in peft's files, applied" },
   grad: { type: "string", valueHint: "loss", description: "The loss, and its gradient by every parameter" },
@@ -35,6 +41,7 @@ async function runTrace(call: Call): Promise<undefined> {
   if (grad !== undefined && grad !== "loss")
     throw new IroriError("bad-input", { what: "--grad", got: grad, wanted: "loss" });
   const count = args.number("generate", { isWhole: true, min: 1 });
+  if (!args.flag("hooks")) await writable(args.text("out") as string);
   using stop = listenForStop();
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
@@ -56,6 +63,13 @@ async function runTrace(call: Call): Promise<undefined> {
   if (args.flag("json"))
     printJson({ out, tensors: Object.fromEntries(Object.entries(results).map(([n, t]) => [n, t.shape])) });
   else print(columns(shapes));
+}
+
+/** Nothing is computed that could not be written. */
+async function writable(out: string): Promise<void> {
+  await access(dirname(out), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
+    throw new IroriError("io", { what: `${out} cannot be written`, got: error.message, cause: error });
+  });
 }
 
 function needed(value: string | undefined, name: string): void {
@@ -81,6 +95,11 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
     ids,
     attentionMask: rows("attention_mask"),
     positions: rows("position_ids"),
+    types: rows("token_type_ids"),
+    outputs: args
+      .text("outputs")
+      ?.split(",")
+      .filter((name) => name !== ""),
     capture: args.text("capture")?.split(/,(?![^{]*\})/) ?? [],
     interventions: specs === undefined ? [] : await readSpecs(specs),
     tensors,

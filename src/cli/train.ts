@@ -1,5 +1,6 @@
 // `irori train lora MODEL --data F --out FOLDER`: fits a low-rank adapter to texts; peft loads what it writes.
 // It does not know how a step is computed.
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -29,7 +30,11 @@ const args = {
   },
   rank: { type: "string", valueHint: "N", description: "Inner dimension (default 8)" },
   alpha: { type: "string", valueHint: "X", description: "Scale: alpha / rank (default 16)" },
-  targets: { type: "string", valueHint: "A,B", description: "Weights to adapt (default q_proj,v_proj; gpt2: c_attn)" },
+  targets: {
+    type: "string",
+    valueHint: "A,B",
+    description: "Weights to adapt (default: the family's, of llama q_proj,v_proj)",
+  },
   rate: { type: "string", valueHint: "X", description: "Learning rate (default 0.0002), falling linearly to 0" },
   epochs: { type: "string", valueHint: "N", description: "Times over the data (default 3)" },
   batch: { type: "string", valueHint: "N", description: "Examples of a step (default 4)" },
@@ -52,16 +57,20 @@ async function runTrain(call: Call): Promise<undefined> {
   using stop = listenForStop();
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
-  const options = optionsOf(call, lease.manifest.family);
+  const model = await lease.inside();
+  const options = optionsOf(call, model.family.loraTargets);
   const seed = options.seed;
-  const examples = await readExamples(data, lease, args.number("max-tokens", { isWhole: true, min: 2 }) ?? 512);
+  const { maxPositions } = lease.manifest.config;
+  const most = args.number("max-tokens", { isWhole: true, min: 2, max: maxPositions }) ?? Math.min(512, maxPositions);
+  const examples = await readExamples(data, lease, most);
   const share = args.number("validation", { min: 0, max: 0.9 }) ?? 0.1;
   const held = Math.floor(examples.length * share);
   const order = shuffled(examples, seed);
   const [validation, learned] = [order.slice(0, held), order.slice(held)];
-  const settings = { ...options, model: lease.model, examples: examples.length, validation: share };
+  const data256 = createHash("sha256").update(JSON.stringify(examples)).digest("hex");
+  const settings = { ...options, model: lease.model, data: data256, validation: share };
   const state = await readState(out, settings);
-  const training = LoraTraining.start(await lease.inside(), options, state);
+  const training = LoraTraining.start(model, options, state);
   const isJson = args.flag("json");
   if (!isJson)
     say(
@@ -96,12 +105,12 @@ function required(value: string | undefined, name: string): string {
   throw new IroriError("bad-input", { what: `irori train lora: --${name} is missing` });
 }
 
-function optionsOf({ args }: Call, family: string): LoraOptions {
+function optionsOf({ args }: Call, loraTargets: readonly string[]): LoraOptions {
   const whole = (name: string, fallback: number) => args.number(name, { isWhole: true, min: 1 }) ?? fallback;
   return {
     rank: whole("rank", 8),
     alpha: args.number("alpha", { min: 0 }) ?? 16,
-    targets: (args.text("targets") ?? (family === "gpt2" ? "c_attn" : "q_proj,v_proj")).split(","),
+    targets: args.text("targets")?.split(",") ?? loraTargets,
     rate: args.number("rate", { min: 0 }) ?? 2e-4,
     schedule: "linear",
     warmup: 0,
@@ -123,6 +132,7 @@ async function readExamples(path: string, lease: Lease, most: number): Promise<E
     throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
   });
   const examples: Example[] = [];
+  const skipped: number[] = [];
   for (const [i, raw] of text.split("\n").entries()) {
     if (raw.trim() === "") continue;
     let parsed: z.infer<typeof line>;
@@ -137,11 +147,22 @@ async function readExamples(path: string, lease: Lease, most: number): Promise<E
         cause: error,
       });
     }
-    const given = "text" in parsed ? [] : lease.tokenize(parsed.prompt);
-    const ids = [...given, ...lease.tokenize("text" in parsed ? parsed.text : parsed.completion)].slice(0, most);
-    const learnFrom = Math.max(1, given.length);
-    if (ids.length > learnFrom) examples.push({ ids, learnFrom });
+    // as the engine does it: BOS where the model wants one, and an end to learn
+    const start = await lease.promptIds({ text: "text" in parsed ? parsed.text : parsed.prompt });
+    const given = "text" in parsed ? 0 : start.length;
+    const whole = [
+      ...start,
+      ...("text" in parsed ? [] : lease.tokenize(parsed.completion)),
+      ...lease.eosIds.slice(0, 1),
+    ];
+    const learnFrom = Math.max(1, given);
+    if (most > learnFrom) examples.push({ ids: whole.slice(0, most), learnFrom });
+    else skipped.push(i + 1);
   }
+  if (skipped.length > 0)
+    say(
+      `${skipped.length} examples are left out: their prompts alone fill ${most} tokens (line ${skipped[0]} is the first)`,
+    );
   if (examples.length > 0) return examples;
   throw new IroriError("bad-input", {
     what: `${path} holds nothing to learn`,

@@ -97,6 +97,10 @@ function locate(checkpoint: Checkpoint, family: Family, config: Config, name: st
   return { info, rows };
 }
 
+/** Whether a weight of the family is in the checkpoint, under any of its names. */
+export const hasWeight = (checkpoint: Checkpoint, family: Family, config: Config, name: string): boolean =>
+  namesOf(checkpoint, family, config, name).names.some((each) => checkpoint.tensors.has(each));
+
 /** Names that a weight may have in the checkpoint, the usual one first. */
 function namesOf(checkpoint: Checkpoint, family: Family, config: Config, name: string) {
   if (checkpoint.format === "gguf") {

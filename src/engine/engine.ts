@@ -101,6 +101,11 @@ export class Lease implements AsyncDisposable {
     return this.#held().tokenizer.decode(ids, options);
   }
 
+  /** Tokens that end an answer. */
+  get eosIds(): readonly number[] {
+    return this.#held().tokenizer.eosIds;
+  }
+
   /** The memory that a generation of `context` tokens needs. */
   plan(context: number): Plan {
     return planGeneration(this.#wants(context));

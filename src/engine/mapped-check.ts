@@ -23,8 +23,8 @@ async function stampOf(path: string): Promise<string | undefined> {
 }
 
 /** Notes that a file just written is right. */
-export async function stampFile(path: string): Promise<void> {
-  await writeSealed(stampPath(path), new TextEncoder().encode(await stampOf(path)));
+export async function stampFile(path: string, stamp?: string): Promise<void> {
+  await writeSealed(stampPath(path), new TextEncoder().encode(stamp ?? (await stampOf(path))));
 }
 
 /** Throws "bad-file" where the file is missing, cut or changed. A file that was copied or touched is hashed once. */
@@ -41,7 +41,8 @@ export async function checkMapped(path: string, written: Written): Promise<void>
   if (known !== undefined && new TextDecoder().decode(known) === now) return;
   const sha256 = await hashOf(path);
   if (sha256 !== written.sha256) throw bad(`sha256 ${sha256.slice(0, 12)}…`, `${written.sha256.slice(0, 12)}…`);
-  await stampFile(path).catch((error: NodeJS.ErrnoException) => {
+  // the stamp of before the hash: what was written meanwhile is not blessed
+  await stampFile(path, now).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EROFS" && error.code !== "EACCES") throw error; // a store that is only read is hashed every time
   });
 }

@@ -6,7 +6,7 @@ import { IroriError } from "../base/mod.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
 import { type Config, type Family, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
-import { type ConvertOptions, convertedBytes, convertWeights } from "./convert.ts";
+import { type ConvertOptions, convertedBytes, convertWeights, hasWeight } from "./convert.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { stampFile } from "./mapped-check.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
@@ -31,7 +31,8 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Fami
       next: "give the folder that holds config.json beside the weights",
     });
   const family = familyOf(type);
-  return { family, config: family.parseConfig(checkpoint.config) };
+  const config = family.parseConfig(checkpoint.config);
+  return { family, config: family.fit?.(config, (name) => hasWeight(checkpoint, family, config, name)) ?? config };
 }
 
 /** Bytes on disk that preparing the checkpoint at `path` needs; `blocks` are packed afterwards, with two more copies for a while. */

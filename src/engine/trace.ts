@@ -40,6 +40,8 @@ export interface TraceRequest {
   readonly attentionMask?: readonly (readonly number[])[] | undefined;
   /** Each token's place in its text: [B, T]. Default: counted from the first real token. */
   readonly positions?: readonly (readonly number[])[] | undefined;
+  /** Which text of a pair each token belongs to (token_type_ids): [B, T]. Default: the first. */
+  readonly types?: readonly (readonly number[])[] | undefined;
   /** Patterns of HookPoints whose values are wanted. */
   readonly capture?: readonly string[] | undefined;
   readonly interventions?: readonly InterventionSpec[] | undefined;
@@ -66,24 +68,35 @@ export interface TraceModel {
 const port = (name: string): Value => input(name, "int64", ["B", "T"]);
 
 /** The model over whole sequences, unhooked; inputs ids, positions and mask, int64 [B, T]. */
-function wholeGraph({ family, config, weights }: TraceModel): Graph {
-  const tokens = wholeSequence(port("ids"), port("positions"), maskOf(port("mask"), family.isCausal));
+function wholeGraph({ family, config, weights }: TraceModel, hasTypes = false): Graph {
+  const types = hasTypes ? port("types") : undefined;
+  const tokens = wholeSequence(port("ids"), port("positions"), maskOf(port("mask"), family.isCausal), types);
   const hidden = family.trace(config, weights, tokens);
   if (family.head !== undefined) return graph({ logits: family.head.logits(config, weights, hidden) }, [port("ids")]);
   const pooled = family.pool?.(config, weights, hidden);
   return graph({ last_hidden_state: hidden, ...(pooled && { pooler_output: pooled }) }, [port("ids")]);
 }
 
-export async function trace(model: TraceModel, request: TraceRequest): Promise<Traced> {
+export const trace = (model: TraceModel, request: TraceRequest): Promise<Traced> => traceRows(model, request, false);
+
+/** `isOpen`: the rows are a text and what was made behind it. */
+async function traceRows(model: TraceModel, request: TraceRequest, isOpen: boolean): Promise<Traced> {
   const rows = checkedRows(model, request);
   const changes = request.adapter?.changes ?? [];
-  const whole = withLora(wholeGraph(model), ADAPTER, changes);
+  const { types } = request;
+  const whole = withLora(wholeGraph(model, types !== undefined), ADAPTER, changes);
+  if (types?.flat().some((type) => type !== 0) && !inputsOf(whole).some(({ name }) => name === "types"))
+    throw new IroriError("bad-input", {
+      what: `a ${model.family.name} has no kinds of text`,
+      got: "token types other than 0",
+    });
   const captures = matchHookPoints(whole, request.capture ?? []);
   const outputs = wantedOutputs(whole, request);
   const spans = rows.mask.map(spanOf);
   const batch = {
     dims: { B: rows.ids.length, T: rows.ids[0]?.length ?? 0 },
-    spans: spans.map((span) => span as readonly [number, number]),
+    spans,
+    isOpen,
     tensors: request.tensors ?? {},
   };
   const { graph: changed, inputs } = planInterventions(whole, request.interventions ?? [], batch);
@@ -99,6 +112,7 @@ export async function trace(model: TraceModel, request: TraceRequest): Promise<T
   const all: Record<string, Numbers> = {
     ...inputs,
     ...Object.fromEntries(changes.flatMap(valuesOf)),
+    ...(types && { types: integers(types) }),
     ...{ ids: integers(rows.ids), positions: integers(rows.positions), mask: integers(rows.mask) },
     ...(targets && { rows: integer(targets.rows), targets: integer(targets.ids) }),
   };
@@ -173,7 +187,7 @@ async function run(program: Program, g: Graph, values: Readonly<Record<string, N
 
 type Rows = readonly (readonly number[])[];
 
-function checkedRows({ config }: TraceModel, { ids, attentionMask, positions }: TraceRequest) {
+function checkedRows({ config }: TraceModel, { ids, attentionMask, positions, types }: TraceRequest) {
   const length = ids[0]?.length ?? 0;
   const bad = (what: string, got: string | number, wanted: string | number) =>
     new IroriError("bad-input", { what, got, wanted });
@@ -181,7 +195,7 @@ function checkedRows({ config }: TraceModel, { ids, attentionMask, positions }: 
     throw bad("the batch is empty", `${ids.length} x ${length} tokens`, "1 x 1 or more");
   if (length > config.maxPositions)
     throw bad("rows are longer than the context", length, `at most ${config.maxPositions}`);
-  for (const [name, rows] of Object.entries({ ids, attentionMask, positions }))
+  for (const [name, rows] of Object.entries({ ids, attentionMask, positions, types }))
     if (rows && (rows.length !== ids.length || rows.some((row) => row.length !== length)))
       throw bad(`${name}: rows`, rows.map((row) => row.length).join(), `${ids.length} rows of ${length}`);
   const wrong = ids.flat().find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabSize);
@@ -253,20 +267,50 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
         wanted: `at most ${model.config.maxPositions + 1} tokens`,
       });
     const interventions = (request.interventions ?? []).flatMap((spec) => ofRow(spec, r, length));
+    const tensors = tensorsOfRow(request.tensors, rows, r, [start, end]);
     while (text.length < length + count) {
-      const { logits } = await trace(model, {
-        ids: [text],
-        interventions,
-        tensors: request.tensors,
-        adapter: request.adapter,
-        outputs: ["logits"],
-      });
-      const last = (logits as Numbers).data.slice(-model.config.vocabSize) as Float32Array;
-      text.push(last.indexOf(last.reduce((best, x) => Math.max(best, x), Number.NEGATIVE_INFINITY)));
+      const { logits } = await traceRows(
+        model,
+        { ids: [text], interventions, tensors, adapter: request.adapter, outputs: ["logits"] },
+        true,
+      );
+      text.push(likeliest((logits as Numbers).data as Float32Array, model.config.vocabSize, r));
     }
     made.push(text.slice(length));
   }
   return made;
+}
+
+/** The largest of the last position's logits; throws where one is not finite. */
+function likeliest(logits: Float32Array, vocabSize: number, row: number): number {
+  const start = logits.length - vocabSize;
+  let best = 0;
+  for (let id = 0; id < vocabSize; id++) {
+    const logit = logits[start + id] as number;
+    if (!Number.isFinite(logit))
+      throw new IroriError("bad-input", { what: `row ${row}: the logits are not finite`, got: logit });
+    if (logit > (logits[start + best] as number)) best = id;
+  }
+  return best;
+}
+
+/** Named tensors as row `r` alone has them: those of the whole batch's shape are cut to its text. */
+function tensorsOfRow(
+  tensors: TraceRequest["tensors"],
+  { ids }: { readonly ids: Rows },
+  r: number,
+  [start, end]: readonly [number, number],
+): Record<string, Numbers> {
+  const length = ids[0]?.length as number;
+  return Object.fromEntries(
+    Object.entries(tensors ?? {}).map(([name, numbers]) => {
+      const { shape, data } = numbers;
+      if (shape.length < 3 || shape[0] !== ids.length || shape[1] !== length) return [name, numbers];
+      const width = data.length / (ids.length * length);
+      const cut = data.slice((r * length + start) * width, (r * length + end) * width) as Float32Array;
+      return [name, { shape: [1, end - start, ...shape.slice(2)], data: cut }];
+    }),
+  );
 }
 
 /** An intervention as the row alone has it; positions count from the row's start, so that they stay. */

@@ -1,6 +1,6 @@
 // LoRA adapters in peft's files: adapter_config.json and adapter_model.safetensors, read and written.
 // It does not know graphs; a setting of peft that would change the numbers and is not done here is an error that names it.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
@@ -36,6 +36,9 @@ const schema = z.looseObject({
   layer_replication: none,
   trainable_token_indices: none,
   target_parameters: none,
+  alora_invocation_tokens: none,
+  // others start from changed base weights, unless they were converted
+  init_lora_weights: z.union([z.boolean(), z.literal("gaussian"), z.literal("orthogonal")]).nullish(),
 });
 
 const PREFIX = "base_model.model.";
@@ -46,7 +49,7 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
   });
-  const json: unknown = JSON.parse(text);
+  const json = parseJson(text, path);
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -76,10 +79,18 @@ export async function readAdapter(folder: string): Promise<Adapter> {
   return { changes, config: json as Adapter["config"] };
 }
 
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new IroriError("bad-file", { what: `${path} is not JSON`, got: (error as Error).message, cause: error });
+  }
+}
+
 /** alpha / R; alpha / √R with rsLoRA; alpha by the first pattern that the module's name ends in, as peft matches them. */
 function scaleOf(config: z.infer<typeof schema>, module: string, rank: number): number {
   const pattern = Object.entries(config.alpha_pattern ?? {}).find(([key]) =>
-    new RegExp(`(^|.*\\.)${key}$`).test(module),
+    new RegExp(`^(?:.*\\.)?(?:${key})$`).test(module),
   );
   const alpha = pattern?.[1] ?? config.lora_alpha;
   return alpha / (config.use_rslora ? Math.sqrt(rank) : rank);
@@ -94,8 +105,12 @@ export async function writeAdapter(folder: string, { changes, config }: Adapter)
     tensors[`${module}.lora_A.weight`] = { shape: [rank, a.length / rank], data: a };
     tensors[`${module}.lora_B.weight`] = { shape: [b.length / rank, rank], data: b };
   }
+  const path = join(folder, "adapter_config.json");
+  // a folder without a config is no adapter: a crash between the two files leaves none that has the scale of another
+  await rm(path, { force: true });
   await writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
-  await writeFile(join(folder, "adapter_config.json"), `${JSON.stringify(config, undefined, 2)}\n`, { flush: true });
+  await writeFile(`${path}.part`, `${JSON.stringify(config, undefined, 2)}\n`, { flush: true });
+  await rename(`${path}.part`, path);
 }
 
 /** W + scale · B A in place, for a weight [out, in], or its transpose where the family stores [in, out] (GPT-2). */

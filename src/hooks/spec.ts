@@ -165,7 +165,9 @@ function valuesOf(spec: InterventionSpec, site: Site, batch: Batch): Readonly<Re
     case "set": {
       const value =
         typeof spec.value === "number" ? { shape: [], data: Float32Array.of(spec.value) } : named(spec.value);
-      return { mask, value: { shape, data: broadcast(value, site) } };
+      return batch.isOpen && hasOwnPlaces(value, site)
+        ? placed(value, site, batch)
+        : { mask, value: { shape, data: broadcast(value, site) } };
     }
     case "mean":
       return { mask, value: { shape, data: broadcast(meanOf(named(spec.of), site), site) } };
@@ -180,6 +182,36 @@ function valuesOf(spec: InterventionSpec, site: Site, batch: Batch): Readonly<Re
     case "clamp":
       return { mask, target: scaled(spec.target), vector: vector(spec.vector, true) };
   }
+}
+
+/** Whether values come for each token of a text: [1 or B, T, …], as they were captured. */
+const hasOwnPlaces = (value: Numbers, { shape, hook }: Site): boolean =>
+  value.shape.length === shape.length && shape.length > 2 && value.shape[1] !== 1 && !/_(scores|pattern)$/.test(hook);
+
+/** Values by their token's place in the text; behind the last of them nothing is set. */
+function placed(value: Numbers, { hook, shape, mask }: Site, { spans }: Batch): Readonly<Record<string, Numbers>> {
+  const [rows, length, ...rest] = shape as [number, number, ...number[]];
+  const [given, tokens, ...same] = value.shape as [number, number, ...number[]];
+  if (same.join() !== rest.join() || (given !== 1 && given !== rows))
+    throw new IroriError("bad-input", {
+      what: `${hook}: values to set`,
+      got: `[${value.shape}]`,
+      wanted: `[${shape}]`,
+    });
+  const width = rest.reduce((a, b) => a * b);
+  const masked = mask.data.length / (rows * length);
+  const [data, isSet] = [new Float32Array(rows * length * width), Uint8Array.from(mask.data)];
+  for (let row = 0; row < rows; row++)
+    for (let i = 0; i < length; i++) {
+      const place = i - (spans[row] as readonly [number, number])[0];
+      const to = row * length + i;
+      if (place < 0 || place >= tokens) isSet.fill(0, to * masked, (to + 1) * masked);
+      else {
+        const from = ((given === 1 ? 0 : row) * tokens + place) * width;
+        for (let c = 0; c < width; c++) data[to * width + c] = Number(value.data[from + c]);
+      }
+    }
+  return { mask: { shape: mask.shape, data: isSet }, value: { shape, data } };
 }
 
 /** A vector for every row of the batch. */

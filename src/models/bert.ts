@@ -32,6 +32,8 @@ export interface BertConfig extends Config {
   readonly firstPosition: number;
   /** Kinds of text that a token may belong to. */
   readonly textKinds: number;
+  /** Checkpoints saved for other tasks lack the pooler. */
+  readonly hasPooler: boolean;
 }
 
 const schema = z.looseObject({
@@ -69,6 +71,7 @@ const parser =
         activation: c.hidden_act,
         firstPosition,
         textKinds: c.type_vocab_size,
+        hasPooler: true,
       },
       family,
     );
@@ -112,7 +115,7 @@ const weights = (c: BertConfig): ReadonlyMap<string, readonly number[]> =>
   new Map<string, readonly number[]>([
     ...Object.entries(embeddingShapes(c)),
     ...inEveryLayer(c.layers, "encoder.layer", layerShapes(c)),
-    ...Object.entries(poolerShapes(c)),
+    ...(c.hasPooler ? Object.entries(poolerShapes(c)) : []),
   ]);
 
 function embed(c: BertConfig, weight: Weights, { ids, positions, types }: Tokens): Value {
@@ -163,7 +166,8 @@ function trace(c: BertConfig, weight: Weights, tokens: Tokens): Value {
 }
 
 /** tanh of a layer over the first token. */
-function pool(c: BertConfig, weight: Weights, hidden: Value): Value {
+function pool(c: BertConfig, weight: Weights, hidden: Value): Value | undefined {
+  if (!c.hasPooler) return undefined;
   const shapes = poolerShapes(c);
   const first = reshape(slice(hidden, 1, 0, 1), [hidden.shape[0] as number, c.hiddenSize]);
   const w = (name: keyof typeof shapes) => weight(name, shapes[name]);
@@ -175,10 +179,12 @@ const encoder = (name: string, modelType: string, prefix: string): Family<BertCo
   modelTypes: [modelType],
   prefix,
   isCausal: false,
+  loraTargets: ["query", "value"],
   parseConfig: parser(name, name !== "bert"),
   weights,
   trace,
   pool,
+  fit: (c, has) => ({ ...c, hasPooler: has("pooler.dense.weight") }),
 });
 
 export const bert = encoder("bert", "bert", "bert.");

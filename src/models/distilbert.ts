@@ -122,6 +122,7 @@ export const distilbert: Family<DistilbertConfig> = {
   modelTypes: ["distilbert"],
   prefix: "distilbert.",
   isCausal: false,
+  loraTargets: ["q_lin", "v_lin"],
   parseConfig,
   weights,
   trace,

@@ -94,8 +94,14 @@ export interface Family<C extends Config = Config> {
   trace(config: C, weights: Weights, tokens: Tokens): Value;
   /** What predicts tokens; encoders have none. */
   readonly head?: Head<C>;
-  /** Sentence vectors [B, D] of hidden states [B, T, D]: an encoder's trained pooler. */
-  pool?(config: C, weights: Weights, hidden: Value): Value;
+  /** Sentence vectors [B, D] of hidden states [B, T, D]: an encoder's trained pooler; undefined where the checkpoint has none. */
+  pool?(config: C, weights: Weights, hidden: Value): Value | undefined;
+  /** The configuration for what a checkpoint really holds, where a part may be missing. */
+  fit?(config: C, has: (weight: string) => boolean): C;
+  /** Last parts of the names of weights that an adapter changes where nothing is said. */
+  readonly loraTargets: readonly string[];
+  /** Whether weights of linear layers are stored [in, out]. Default: [out, in]. */
+  readonly isInOut?: boolean;
   readonly gguf?: Gguf<C>;
 }
 

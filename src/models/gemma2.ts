@@ -96,6 +96,7 @@ export const gemma2: Family<Gemma2Config> = {
   modelTypes: ["gemma2"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

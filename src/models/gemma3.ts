@@ -114,6 +114,7 @@ export const gemma3: Family<Gemma3Config> = {
   modelTypes: ["gemma3_text"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -119,6 +119,7 @@ export const gptNeo: Family<GptNeoConfig> = {
   modelTypes: ["gpt_neo"],
   prefix: "transformer.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights,
   trace,

@@ -152,6 +152,7 @@ export const gptNeox: Family<GptNeoxConfig> = {
   modelTypes: ["gpt_neox"],
   prefix: "gpt_neox.",
   isCausal: true,
+  loraTargets: ["query_key_value"],
   parseConfig,
   weights,
   trace,

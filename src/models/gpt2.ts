@@ -111,6 +111,8 @@ export const gpt2: Family<Gpt2Config> = {
   modelTypes: ["gpt2"],
   prefix: "transformer.",
   isCausal: true,
+  loraTargets: ["c_attn"],
+  isInOut: true,
   parseConfig,
   weights,
   trace,

@@ -131,6 +131,7 @@ export const llama: Family<LlamaConfig> = {
   modelTypes: ["llama"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -56,6 +56,7 @@ export const mistral: Family<MistralConfig> = {
   modelTypes: ["mistral"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -58,6 +58,7 @@ export const olmo2: Family<Olmo2Config> = {
   modelTypes: ["olmo2"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -1,4 +1,4 @@
-// The phi3 family (Phi 3, 3.5 mini, Phi 4 mini): llama's layers with q, k, v and gate, up each in one weight.
+// The phi3 family (Phi 3 with 4k of context, Phi 4): llama's layers with q, k, v and gate, up each in one weight.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { gather, linear, mixHeads, rmsNorm, silu, split, tap, type Value } from "../tensor/mod.ts";
@@ -63,6 +63,7 @@ export const phi3: Family<Phi3Config> = {
   modelTypes: ["phi3"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["qkv_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

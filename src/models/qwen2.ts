@@ -79,6 +79,7 @@ export const qwen2: Family<Qwen2Config> = {
   modelTypes: ["qwen2"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

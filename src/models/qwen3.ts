@@ -72,6 +72,7 @@ export const qwen3: Family<Qwen3Config> = {
   modelTypes: ["qwen3"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

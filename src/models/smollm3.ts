@@ -32,7 +32,7 @@ function parseConfig(json: unknown): Smollm3Config {
   const interval = c.no_rope_layer_interval ?? 4;
   const rotated =
     c.no_rope_layers ?? Array.from({ length: c.num_hidden_layers }, (_, l) => Number((l + 1) % interval !== 0));
-  const isSliding = (layer: number) => (c.use_sliding_window ?? false) && rotated[layer] === 1;
+  const isSliding = (layer: number) => (c.use_sliding_window ?? false) && rotated[layer] === 0;
   return {
     ...gatedConfig(c, "smollm3", { isTied: true, theta: 2_000_000 }),
     isRotated: rotated.map((flag) => flag === 1),
@@ -81,6 +81,7 @@ export const smollm3: Family<Smollm3Config> = {
   modelTypes: ["smollm3"],
   prefix: "model.",
   isCausal: true,
+  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,
