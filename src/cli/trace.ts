@@ -42,16 +42,18 @@ async function runTrace(call: Call): Promise<undefined> {
     throw new IroriError("bad-input", { what: "--grad", got: grad, wanted: "loss" });
   const count = args.number("generate", { isWhole: true, min: 1 });
   if (!args.flag("hooks")) await writable(args.text("out") as string);
+  const request = args.flag("hooks")
+    ? undefined
+    : await readRequest(args.text("input") as string, call, grad === "loss");
   using stop = listenForStop();
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
-  if (args.flag("hooks")) {
+  if (request === undefined) {
     const names = await lease.hookPoints();
     if (args.flag("json")) printJson({ hookPoints: names });
     else print(`${names.join("\n")}\n`);
     return;
   }
-  const request = await readRequest(args.text("input") as string, call, grad === "loss");
   const results: Record<string, Numbers> = { ...(await lease.trace(request)) };
   if (count !== undefined) {
     const made = await lease.traceGreedy(request, count);

@@ -80,6 +80,6 @@ async function readTokenizer(checkpoint: Checkpoint, path: string): Promise<Text
     return { tokenizer, ...(chatTemplate !== undefined && { chatTemplate }) };
   } catch (error) {
     if (!(error instanceof IroriError) || (error.code !== "not-found" && error.code !== "unsupported")) throw error;
-    return { noTokenizer: error.message };
+    return { noTokenizer: error.parts.what };
   }
 }
