@@ -1,6 +1,7 @@
 // One piece of work for any number of callers in this process: each has its own progress and its own cancel.
 // The work is cancelled when the last caller has left. It does not know what the work is.
 
+import { unlessAborted } from "./abort.ts";
 import { cancelled } from "./errors.ts";
 import type { OnProgress } from "./progress.ts";
 
@@ -30,13 +31,9 @@ export class Flights implements AsyncDisposable {
     const flight = this.#flights.get(key) ?? this.#begin(key, start);
     const caller = { ...options };
     flight.callers.add(caller);
-    const left = Promise.withResolvers<never>();
-    const leave = () => left.reject(cancelled(key, options.signal));
-    options.signal?.addEventListener("abort", leave, { once: true });
     try {
-      return (await Promise.race([flight.result, left.promise])) as T;
+      return (await unlessAborted(flight.result, options.signal, key)) as T;
     } finally {
-      options.signal?.removeEventListener("abort", leave);
       flight.callers.delete(caller);
       if (flight.callers.size === 0) await this.#end(key, flight);
     }

@@ -1,10 +1,9 @@
 // The engine: models by name, pulled, prepared and opened when first asked for, once for any number of callers.
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
-import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
+import { cancelled, Flights, IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import type { InterventionSpec, Numbers } from "../hooks/mod.ts";
 import { Runtime, Tensor } from "../runtime/mod.ts";
-import type { Value } from "../tensor/mod.ts";
 import { type ChatMessage, encodeChat } from "../text/mod.ts";
 import {
   type Answer,
@@ -15,7 +14,7 @@ import {
   type GenerationSetting,
   generate,
 } from "./generation.ts";
-import type { Form, Manifest, StoredTensor } from "./manifest.ts";
+import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent, Step } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
@@ -209,23 +208,18 @@ export class Lease implements AsyncDisposable {
   /** The model as a family's program over its weights, for Graphs of one's own. Wants a lease of the f32 form. */
   async inside(): Promise<TraceModel> {
     const resident = this.#held();
-    const { family, form, config, tensors } = this.manifest;
+    const { family, form, config } = this.manifest;
     if (form !== "f32")
       throw new IroriError("bad-input", {
         what: "a trace",
         got: `a lease of the form ${form}`,
         wanted: "one of the form f32",
       });
-    const [{ familyNamed }, { storedWeight }] = await Promise.all([
+    const [{ familyNamed }, { storedWeights }] = await Promise.all([
       import("../models/mod.ts"),
       import("./stored-weight.ts"),
     ]);
-    const leaves = new Map<string, Value>();
-    const weights = (name: string): Value => {
-      const known = leaves.get(name) ?? storedWeight(name, tensors[name] as StoredTensor);
-      leaves.set(name, known);
-      return known;
-    };
+    const weights = storedWeights(this.manifest);
     return { family: familyNamed(family), config, weights, program: (graph) => resident.program(graph) };
   }
 
@@ -288,20 +282,6 @@ const nothingMade = ({ ids, seed }: GenerationRequest): Answer => ({
   ...{ text: "", ids: [], promptTokens: ids.length, stop: "cancelled", seed },
   timings: { openMs: 0, prefillMs: 0, decodeMs: 0, firstTokenMs: 0, tokensPerSecond: 0 },
 });
-
-/** What is awaited, or "cancelled" as soon as the signal aborts: the work itself goes on for others. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined, what: string): Promise<T> {
-  if (signal === undefined) return work;
-  if (signal.aborted) throw cancelled(what, signal);
-  const left = Promise.withResolvers<never>();
-  const leave = () => left.reject(cancelled(what, signal));
-  signal.addEventListener("abort", leave, { once: true });
-  try {
-    return await Promise.race([work, left.promise]);
-  } finally {
-    signal.removeEventListener("abort", leave);
-  }
-}
 
 export class Engine implements AsyncDisposable {
   readonly store: Store;

@@ -10,11 +10,11 @@ import type { Runtime } from "../runtime/mod.ts";
 import {
   type Dim,
   fold,
+  fuse,
   type Graph,
   graphHash,
   onnxBytes,
   rewrite,
-  type Value,
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
@@ -34,48 +34,28 @@ import {
   writeStep,
 } from "./packed.ts";
 import { prepack, readBy } from "./prepack.ts";
-import { hookedStep, stepGraph, stepStages } from "./step.ts";
-import { storedWeight } from "./stored-weight.ts";
+import { stagesOf, stepGraph } from "./step.ts";
+import { storedWeights } from "./stored-weight.ts";
 
 /** Weights computed from others, before they are prepacked. */
 const DERIVED = "derived.bin";
 
-type Tracer<T> = (...step: Parameters<typeof stepGraph>) => T;
-
-/** A prepared model traced by `tracer`, over the arrays of its weights file. */
-function traced<T>(manifest: Manifest, rows: number, tracer: Tracer<T>): T {
-  const family = decoderNamed(manifest.family);
-  const leaves = new Map<string, Value>();
-  const weights = (name: string): Value => {
-    const stored = manifest.tensors[name];
-    if (stored === undefined)
-      throw new IroriError("bad-file", {
-        what: `the prepared model lacks ${name}`,
-        next: "remove it and prepare it again",
-      });
-    const value = leaves.get(name) ?? storedWeight(name, stored);
-    leaves.set(name, value);
-    return value;
-  };
-  return tracer(family, manifest.config, weights, rows);
-}
+/** The step of a prepared model, over the arrays of its weights file. */
+const stepOf = (manifest: Manifest, rows: number): Graph =>
+  stepGraph(decoderNamed(manifest.family), manifest.config, storedWeights(manifest), rows);
 
 /** The stages of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
 export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<StepFile> {
   const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
   const offsetsInside = new Set(packed.offsetsInside);
-  const stages = traced(manifest, rows, stepStages).map((stage) => withOffsetsInside(fold(stage).graph, offsetsInside));
-  return writeStep(
-    packed,
-    rows,
-    stages.map((stage) => stageOf(stage, packed.locations)),
+  const stages = stagesOf(stepOf(manifest, rows), manifest.config).map((stage) =>
+    stageOf(withOffsetsInside(fold(stage).graph, offsetsInside), (name) => packed.locations[name]),
   );
+  return writeStep(packed, rows, stages);
 }
 
 /** A step with interventions: its stages, and the shapes of the values that are changed. */
-export interface IntervenedStep {
-  readonly stages: readonly Stage[];
-  readonly check: Packed["check"];
+export interface IntervenedStep extends StepFile {
   readonly shapes: ReadonlyMap<string, readonly Dim[]>;
 }
 
@@ -87,37 +67,27 @@ export async function makeIntervened(
   list: readonly Intervention[],
 ): Promise<IntervenedStep> {
   const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+  const step = stepOf(manifest, 1);
   const shapes = shapesAt(
-    traced(manifest, 1, hookedStep),
+    step,
     list.map(({ hook }) => hook),
   );
-  const change = (step: Graph) => withInterventions(step, list);
-  const stages = traced(manifest, 1, (...step) => stepStages(...step, change));
   const raw = locateIn(manifest);
-  const locations = { ...packed.locations };
-  const offsetsInside = new Set(packed.offsetsInside);
-  return {
-    check: packed.check,
-    shapes,
-    stages: stages.map((stage) => {
-      const whole = overPages(stage, packed.locations, offsetsInside);
-      return {
-        hash: graphHash(whole),
-        bytes: onnxBytes(whole, { locate: (name) => locations[name] ?? raw(name) }),
-      };
-    }),
-  };
+  const stages = stagesOf(withInterventions(step, list), manifest.config).map((stage) =>
+    stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
+  );
+  return { stages, check: packed.check, shapes };
 }
 
 /** Folded, but for what is read and not among the packed weights: that is computed in each run. */
-function overPages(stage: Graph, locations: Packed["locations"], offsetsInside: ReadonlySet<string>): Graph {
+function overPages(stage: Graph, { locations, offsetsInside }: Packed): Graph {
   const { graph, derived } = fold(stage);
-  const packed = withOffsetsInside(graph, offsetsInside);
+  const packed = withOffsetsInside(graph, new Set(offsetsInside));
   const read = readBy(packed);
-  const isMissing = (name: string): boolean => read.has(name) && locations[name] === undefined;
   return rewrite(packed, ({ node }) => {
     const name = node.attrs.name as string;
-    const value = node.inputs.length === 0 && isMissing(name) ? derived.outputs[name] : undefined;
+    const isMissing = node.inputs.length === 0 && read.has(name) && locations[name] === undefined;
+    const value = isMissing ? derived.outputs[name] : undefined;
     return value && [value];
   });
 }
@@ -129,9 +99,9 @@ const wholePacked = (folder: string, runtime: Runtime): Promise<Packed | undefin
     throw error;
   });
 
-const stageOf = (stage: Graph, locations: Packed["locations"]): Stage => ({
+const stageOf = (stage: Graph, locate: (name: string) => WeightLocation | undefined): Stage => ({
   hash: graphHash(stage),
-  bytes: onnxBytes(stage, { locate: (name) => locations[name] }),
+  bytes: onnxBytes(stage, { locate }),
 });
 
 async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
@@ -192,7 +162,7 @@ async function pack(
   runtime: Runtime,
 ): Promise<void> {
   const raw = locateIn(manifest);
-  const { graph, derived } = fold(traced(manifest, 1, stepGraph));
+  const { graph, derived } = fold(fuse(stepOf(manifest, 1)));
   const stagingName = staging.slice(folder.length + 1);
   const { located: derivedAt, written: derivedWritten } = await writeDerived(
     derived,
@@ -215,7 +185,7 @@ async function pack(
     locations: final,
     files: [pages ?? derivedFile].filter((file) => file !== undefined),
     offsetsInside: [...offsetsInside],
-    check: check && { ...stageOf(check.graph, final), expected: check.expected },
+    check: check && { ...stageOf(check.graph, (weight) => final[weight]), expected: check.expected },
   });
 }
 

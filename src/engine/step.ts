@@ -21,12 +21,12 @@ import {
 import { candidatesOf } from "./candidates.ts";
 
 /**
- * The step of R rows. Inputs: those of `cachedRows`, `wanted` int64 [W] (positions in the packed tokens) and
+ * The step of R rows, with its HookPoints. Inputs: those of `cachedRows`, `wanted` int64 [W] (positions in the packed tokens) and
  * `inverseTemperature` float32 [W]. Outputs: the caches, `logits` [W, V] with `logSumExp` [W] of logits · inverseTemperature,
  * `topLogits` and `topIds` [W, 65] descending (the 65th bounds all others), and `exactLogits` [W, 64]: the candidates' logits
  * without the rounding of a quantised head, which costs 64 rows of its table.
  */
-function wholeStep(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
+export function stepGraph(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
   const tokens: CachedRows = cachedRows(config, rows);
   const all = family.trace(config, weights, tokens);
   const hidden = tap(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
@@ -44,28 +44,13 @@ function wholeStep(family: Decoder, config: Config, weights: Weights, rows: numb
 /** Hidden states [W, D] of the wanted positions: where the head begins. */
 const HIDDEN = "step.hidden";
 
-/** The step in one piece, with its HookPoints. */
-export const hookedStep = (family: Decoder, config: Config, weights: Weights, rows: number): Graph =>
-  wholeStep(family, config, weights, rows);
-
-/** The step in one piece. */
-export const stepGraph = (family: Decoder, config: Config, weights: Weights, rows: number): Graph =>
-  fuse(wholeStep(family, config, weights, rows));
-
 /**
- * The step in three, `change`d before it is cut: half of the layers, the other half, the head. They open side by side, and the head is the same for any
+ * A step in three: half of the layers, the other half, the head. They open side by side, and the head is the same for any
  * number of rows. A stage's outputs that a later one takes go by the names of their HookPoints.
  */
-export function stepStages(
-  family: Decoder,
-  config: Config,
-  weights: Weights,
-  rows: number,
-  change: (step: Graph) => Graph = (step) => step,
-): readonly Graph[] {
-  const cuts = [`blocks.${config.layers >> 1}.hook_resid_pre`, HIDDEN];
-  const whole = change(wholeStep(family, config, weights, rows));
-  const [first, second, head] = cutAtTaps(whole, cuts).map((stage) => fuse(stage)) as [Graph, Graph, Graph];
+export function stagesOf(step: Graph, { layers }: Config): readonly Graph[] {
+  const cuts = [`blocks.${layers >> 1}.hook_resid_pre`, HIDDEN];
+  const [first, second, head] = cutAtTaps(step, cuts).map((stage) => fuse(stage)) as [Graph, Graph, Graph];
   return [first, second, graph(head.outputs)];
 }
 

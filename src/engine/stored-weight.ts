@@ -1,10 +1,12 @@
 // A stored tensor as a Value: its float32 array, or its blocks dequantised.
 // It does not know where the arrays lie.
+import { IroriError } from "../base/mod.ts";
+import type { Weights } from "../models/mod.ts";
 import { dequantize, type Value, weight } from "../tensor/mod.ts";
-import type { StoredTensor } from "./manifest.ts";
+import type { Manifest, StoredTensor } from "./manifest.ts";
 
 /** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
-export function storedWeight(name: string, stored: StoredTensor): Value {
+function storedWeight(name: string, stored: StoredTensor): Value {
   if ("values" in stored) return weight(name, "float32", stored.shape);
   const { bits, block } = stored.format;
   const lead = stored.shape.slice(0, -1);
@@ -18,4 +20,20 @@ export function storedWeight(name: string, stored: StoredTensor): Value {
     mins,
     stored.format,
   );
+}
+
+/** Every weight of a prepared model by its checkpoint name, the same Value for the same name. */
+export function storedWeights({ tensors }: Manifest): Weights {
+  const leaves = new Map<string, Value>();
+  return (name) => {
+    const stored = tensors[name];
+    if (stored === undefined)
+      throw new IroriError("bad-file", {
+        what: `the prepared model lacks ${name}`,
+        next: "remove it and prepare it again",
+      });
+    const value = leaves.get(name) ?? storedWeight(name, stored);
+    leaves.set(name, value);
+    return value;
+  };
 }
