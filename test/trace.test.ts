@@ -182,6 +182,49 @@ test("interventions from a JSON file give TransformerLens' logits", async () => 
   }
 });
 
+test("the first token made is the likeliest of the run with the same interventions, in each row of a padded batch", async () => {
+  const [captured, input, out, spec] = ["captured2", "in2", "out2", "spec2"].map((name) =>
+    join(folder, name),
+  ) as string[];
+  const hook = "blocks.1.attn.hook_z";
+  const from = await inputOf("llama");
+  const first = await irori([
+    "trace",
+    golden("llama"),
+    "--input",
+    from,
+    "--out",
+    captured as string,
+    "--capture",
+    hook,
+  ]);
+  assert.equal(first.code, 0, first.errors);
+  await using values = await openCheckpoint(captured as string);
+  await using start = await openCheckpoint(from);
+  const tensors: Record<string, { shape: readonly number[]; data: Float32Array | BigInt64Array }> = {};
+  for (const [name, { shape }] of start.tensors)
+    tensors[name] = { shape, data: BigInt64Array.from(await start.readFloat32(name), BigInt) };
+  tensors.z = { shape: values.tensors.get(hook)?.shape as readonly number[], data: await values.readFloat32(hook) };
+  await writeSafetensors(input as string, tensors);
+  const mask = tensors.attention_mask?.data as BigInt64Array;
+  for (const list of [
+    [{ at: hook, do: "mean", of: "z" }],
+    [{ at: "blocks.0.attn.hook_z", do: "set", value: "z", heads: [1, 2] }],
+  ]) {
+    await writeFile(spec as string, JSON.stringify(list));
+    const args = ["--input", input, "--out", out, "--interventions", spec, "--generate", "1"] as string[];
+    const { code, errors } = await irori(["trace", golden("llama"), ...args]);
+    assert.equal(code, 0, errors);
+    const got = await read(out as string);
+    const logits = got.get("logits") as Float32Array;
+    for (let row = 0; row < 3; row++) {
+      const end = (row * 13 + mask.slice(row * 13, (row + 1) * 13).lastIndexOf(1n) + 1) * 160;
+      const last = logits.slice(end - 160, end);
+      assert.equal(got.get("greedy")?.[row], last.indexOf(Math.max(...last)), `${list[0]?.do}, row ${row}`);
+    }
+  }
+});
+
 const refused: Readonly<Record<string, { args?: string[]; spec?: unknown; says: RegExp }>> = {
   "a pattern that matches nothing": {
     args: ["--capture", "blocks.0.hook_residpre"],

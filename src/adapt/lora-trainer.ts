@@ -2,22 +2,10 @@
 // It does not know files, text or terminals; the model's own weights are never changed.
 import { IroriError, seededRandom } from "../base/mod.ts";
 import type { TraceModel } from "../engine/mod.ts";
-import { type LowRank, type LowRankValues, loraInputs, withLora } from "../hooks/mod.ts";
+import { type LowRank, type LowRankValues, loraInputs, loraValues, withLora } from "../hooks/mod.ts";
 import { maskOf, wholeSequence } from "../models/mod.ts";
 import { type Program, Tensor } from "../runtime/mod.ts";
-import {
-  fuse,
-  gather,
-  graph,
-  input,
-  logSumExp,
-  mean,
-  pick,
-  reshape,
-  sub,
-  type Value,
-  withGradients,
-} from "../tensor/mod.ts";
+import { crossEntropy, fuse, gather, graph, input, reshape, type Value, withGradients } from "../tensor/mod.ts";
 import { AdamW, clipGradients, learningRate } from "./optimizers.ts";
 
 export interface Example {
@@ -174,7 +162,7 @@ export class LoraTraining {
     const tokens = wholeSequence(port("ids"), port("positions"), maskOf(port("mask"), true));
     const hidden = gather(reshape(family.trace(config, weights, tokens), ["B*T", config.hiddenSize]), at("rows"));
     const logits = family.head.logits(config, weights, hidden);
-    const loss = mean(sub(logSumExp(logits), pick(logits, at("targets"))), [0]);
+    const loss = crossEntropy(logits, at("targets"));
     const adapted = withLora(graph({ loss }, [port("ids")]), "lora", this.changes);
     if (!hasGradients) return fuse(adapted);
     const parameters: Record<string, Value> = {};
@@ -195,11 +183,8 @@ export class LoraTraining {
       ...{ ids: integers(ids, shape), positions: integers(positions, shape), mask: integers(mask, shape) },
       ...{ rows: integers(rows, [rows.length]), targets: integers(targets, [targets.length]) },
     };
-    for (const { weight, rank, a, b } of this.changes) {
-      const names = loraInputs("lora", weight);
-      inputs[names.a] = owned.use(Tensor.of("float32", [rank, a.length / rank], a));
-      inputs[names.b] = owned.use(Tensor.of("float32", [b.length / rank, rank], b));
-    }
+    for (const [name, { shape, data }] of Object.entries(loraValues("lora", this.changes)))
+      inputs[name] = owned.use(Tensor.of("float32", shape, data as Float32Array));
     const results = await program.run(inputs);
     const gradients = new Map<string, Float32Array>();
     for (const [name, tensor] of Object.entries(results)) {

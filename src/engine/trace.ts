@@ -4,8 +4,7 @@ import { IroriError } from "../base/mod.ts";
 import {
   type Adapter,
   type InterventionSpec,
-  type LowRankValues,
-  loraInputs,
+  loraValues,
   matchHookPoints,
   type Numbers,
   planInterventions,
@@ -14,6 +13,7 @@ import {
 import { type Config, type Family, maskOf, type Weights, wholeSequence } from "../models/mod.ts";
 import { type Program, Tensor } from "../runtime/mod.ts";
 import {
+  crossEntropy,
   evaluateDim,
   fuse,
   type Graph,
@@ -22,11 +22,7 @@ import {
   hookPoints,
   input,
   inputsOf,
-  logSumExp,
-  mean,
-  pick,
   reshape,
-  sub,
   type TensorType,
   type Value,
   withGradients,
@@ -111,7 +107,7 @@ async function traceRows(model: TraceModel, request: TraceRequest, isOpen: boole
   const final = targets ? withLoss(model, wanted, tapped) : wanted;
   const all: Record<string, Numbers> = {
     ...inputs,
-    ...Object.fromEntries(changes.flatMap(valuesOf)),
+    ...loraValues(ADAPTER, changes),
     ...(types && { types: integers(types) }),
     ...{ ids: integers(rows.ids), positions: integers(rows.positions), mask: integers(rows.mask) },
     ...(targets && { rows: integer(targets.rows), targets: integer(targets.ids) }),
@@ -121,14 +117,6 @@ async function traceRows(model: TraceModel, request: TraceRequest, isOpen: boole
 
 /** In front of the names of an adapter's inputs. */
 const ADAPTER = "lora";
-
-function valuesOf({ weight, rank, a, b }: LowRankValues): [string, Numbers][] {
-  const names = loraInputs(ADAPTER, weight);
-  return [
-    [names.a, { shape: [rank, a.length / rank], data: a }],
-    [names.b, { shape: [b.length / rank, rank], data: b }],
-  ];
-}
 
 function wantedOutputs(whole: Graph, { outputs = Object.keys(whole.outputs), capture = [], gradients }: TraceRequest) {
   const unknown = outputs.find((name) => !(name in whole.outputs));
@@ -154,7 +142,7 @@ function withLoss({ family, config, weights }: TraceModel, wanted: Graph, whole:
   const at = (name: string): Value => input(name, "int64", ["N"]);
   const [batch, length] = logits.shape as [string, string, number];
   const flat = gather(reshape(logits, [`${batch}*${length}`, config.vocabSize]), at("rows"));
-  const loss = mean(sub(logSumExp(flat), pick(flat, at("targets"))), [0]);
+  const loss = crossEntropy(flat, at("targets"));
   const parameters = Object.fromEntries(
     [...family.weights(config)].map(([name, shape]) => [name, weights(name, shape)]),
   );
@@ -266,8 +254,9 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
         got: length + count,
         wanted: `at most ${model.config.maxPositions + 1} tokens`,
       });
-    const interventions = (request.interventions ?? []).flatMap((spec) => ofRow(spec, r, length));
-    const tensors = tensorsOfRow(request.tensors, rows, r, [start, end]);
+    const own = textsOfRow(request.tensors, rows, r, [start, end]);
+    const tensors = { ...request.tensors, ...own };
+    const interventions = (request.interventions ?? []).flatMap((spec) => ofRow(spec, r, length, own));
     while (text.length < length + count) {
       const { logits } = await traceRows(
         model,
@@ -294,8 +283,8 @@ function likeliest(logits: Float32Array, vocabSize: number, row: number): number
   return best;
 }
 
-/** Named tensors as row `r` alone has them: those of the whole batch's shape are cut to its text. */
-function tensorsOfRow(
+/** What row `r` alone has of tensors of the whole batch's shape, under names of their own: a mean is still that of the batch. */
+function textsOfRow(
   tensors: TraceRequest["tensors"],
   { ids }: { readonly ids: Rows },
   r: number,
@@ -303,18 +292,23 @@ function tensorsOfRow(
 ): Record<string, Numbers> {
   const length = ids[0]?.length as number;
   return Object.fromEntries(
-    Object.entries(tensors ?? {}).map(([name, numbers]) => {
-      const { shape, data } = numbers;
-      if (shape.length < 3 || shape[0] !== ids.length || shape[1] !== length) return [name, numbers];
+    Object.entries(tensors ?? {}).flatMap(([name, { shape, data }]) => {
+      if (shape.length < 3 || shape[0] !== ids.length || shape[1] !== length) return [];
       const width = data.length / (ids.length * length);
       const cut = data.slice((r * length + start) * width, (r * length + end) * width) as Float32Array;
-      return [name, { shape: [1, end - start, ...shape.slice(2)], data: cut }];
+      return [[inRow(name), { shape: [1, end - start, ...shape.slice(2)], data: cut }]];
     }),
   );
 }
+const inRow = (name: string): string => `${name} (one row)`;
 
 /** An intervention as the row alone has it; positions count from the row's start, so that they stay. */
-function ofRow(spec: InterventionSpec, row: number, length: number): readonly InterventionSpec[] {
+function ofRow(
+  spec: InterventionSpec,
+  row: number,
+  length: number,
+  own: Readonly<Record<string, Numbers>>,
+): readonly InterventionSpec[] {
   if (spec.rows !== undefined && !spec.rows.includes(row)) return [];
   if (spec.do === "row")
     throw new IroriError("unsupported", {
@@ -322,7 +316,9 @@ function ofRow(spec: InterventionSpec, row: number, length: number): readonly In
       next: "capture them and set them",
     });
   const positions = spec.positions?.map((p) => (p < 0 ? length + p : p));
-  return [{ ...spec, rows: undefined, ...(positions && { positions }) }];
+  const alone = { ...spec, rows: undefined, ...(positions && { positions }) };
+  const isCut = alone.do === "set" && typeof alone.value === "string" && inRow(alone.value) in own;
+  return [isCut ? { ...alone, value: inRow(alone.value as string) } : alone];
 }
 
 /** Names of the model's HookPoints. */

@@ -13,6 +13,7 @@ import {
   type Value,
   weightsMultiplied,
 } from "../tensor/mod.ts";
+import type { Numbers } from "./spec.ts";
 
 /** A low-rank change of one weight. */
 export interface LowRank {
@@ -24,11 +25,28 @@ export interface LowRank {
   readonly scale: number;
 }
 
+/** A and B of one change: A [R, in], B [out, R], row-major. */
+export interface LowRankValues extends LowRank {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+
 /** Names of the inputs that hold a change's A [R, in] and B [out, R]. */
 export const loraInputs = (adapter: string, weight: string) => {
   const module = weight.replace(/\.weight$/, "");
   return { a: `${adapter}.${module}.A`, b: `${adapter}.${module}.B` };
 };
+
+/** The values of an adapter's inputs, by their names. */
+export function loraValues(adapter: string, changes: readonly LowRankValues[]): Record<string, Numbers> {
+  const values: Record<string, Numbers> = {};
+  for (const { weight, rank, a, b } of changes) {
+    const names = loraInputs(adapter, weight);
+    values[names.a] = { shape: [rank, a.length / rank], data: a };
+    values[names.b] = { shape: [b.length / rank, rank], data: b };
+  }
+  return values;
+}
 
 /**
  * The Graph with low-rank changes of its linear layers. With `rows` each row of the batch has its own: A [B, R, in], B [B, out, R];

@@ -1,8 +1,8 @@
 // Public names of hooks/: reading and rewriting the inside of a model as graph rewrites.
 export { matchHookPoints } from "./capture.ts";
 export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
-export { type LowRank, loraInputs, withLora } from "./lora.ts";
-export { type Adapter, type LowRankValues, mergeInto, readAdapter, writeAdapter } from "./peft.ts";
+export { type LowRank, type LowRankValues, loraInputs, loraValues, withLora } from "./lora.ts";
+export { type Adapter, mergeInto, readAdapter, writeAdapter } from "./peft.ts";
 export {
   type Batch,
   type InterventionSpec,

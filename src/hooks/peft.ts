@@ -5,13 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
 import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
-import type { LowRank } from "./lora.ts";
-
-/** A and B of one change: A [R, in], B [out, R], row-major. */
-export interface LowRankValues extends LowRank {
-  readonly a: Float32Array;
-  readonly b: Float32Array;
-}
+import type { LowRankValues } from "./lora.ts";
 
 export interface Adapter {
   readonly changes: readonly LowRankValues[];

@@ -416,12 +416,13 @@ export const isPositionsFrom = (node: { readonly op: Op }): boolean => node.op =
 
 // ---- losses
 
+/** Mean cross entropy of logits [N, V] at `targets` int64 [N], in nats. */
+export const crossEntropy = (logits: Value, targets: Value): Value =>
+  mean(sub(logSumExp(logits), pick(logits, targets)), [0]);
+
 const linearCrossEntropyOp = defineFunction(
   "linearCrossEntropy",
-  ([h, w, targets]) => {
-    const logits = linear(h as Value, w as Value);
-    return [neg(mean(sub(pick(logits, targets as Value), logSumExp(logits)), [0]))];
-  },
+  ([h, w, targets]) => [crossEntropy(linear(h as Value, w as Value), targets as Value)],
   {
     // with p = softmax(h Wᵀ): dh = (p W − W[target]) / N, dW = (pᵀ h − scatter(h at target)) / N; no one-hot of [N, V]
     vjp: ([ct], { inputs: [h, w, targets] }) => {

@@ -3,6 +3,7 @@ export { addDims, type Dim, divideDims, evaluateDim, mulDims, sizeOf, subDims } 
 export { type Folded, fold } from "./fold.ts";
 export {
   type BlockFormat,
+  crossEntropy,
   dequantize,
   gelu,
   geluTanh,
