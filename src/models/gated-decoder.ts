@@ -1,11 +1,11 @@
-// What decoders with rotary attention and a gated MLP have in common in their files: settings, weights, head.
-// It does not know how a family puts its layers together.
+// What decoders with rotary attention and a gated MLP have in common: settings, weights, head,
+// and the layers of those that are put together as llama is.
 import { z } from "zod";
-import { linear, type Value } from "../tensor/mod.ts";
-import type { Config, Head } from "./family.ts";
-import { inEveryLayer } from "./layers.ts";
+import { add, gather, linear, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
+import type { Config, Head, RotaryTables, Tokens, Weights } from "./family.ts";
+import { addedTo, attendByHeads, gatedMlp, type HeadOptions, inEveryLayer, inLayer } from "./layers.ts";
 import { rotaryMembers, rotaryOf } from "./rotary-config.ts";
-import type { Rotary } from "./rotary-tables.ts";
+import { type Rotary, tablesOf } from "./rotary-tables.ts";
 import { checked, size } from "./settings.ts";
 
 export interface GatedConfig extends Config {
@@ -87,4 +87,45 @@ export function gatedHead<C extends GatedConfig>(
     weight: name,
     logits: (c, weight, hidden) => after(c, linear(hidden, weight(name(c), [c.vocabSize, c.hiddenSize]))),
   };
+}
+
+/** Weights of one layer by their names in it. */
+export type LayerWeights = (name: string) => Value;
+
+/**
+ * Hidden states of layers as llama's: norm, attention, sum, norm, gated MLP, sum, and a norm at the end. `layer` lists the weights
+ * of a layer (biases of q, k and v where it has them); `own` is what a family's attention does otherwise in layer l.
+ */
+export function traceGated(
+  c: GatedConfig,
+  weight: Weights,
+  tokens: Tokens,
+  layer: Readonly<Record<string, readonly number[]>>,
+  own: (l: number, w: LayerWeights, tables: RotaryTables) => Partial<HeadOptions> = () => ({}),
+): Value {
+  const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
+  let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
+  for (let l = 0; l < c.layers; l++) {
+    const w: LayerWeights = (name) => weight(`model.layers.${l}.${name}`, layer[name] as readonly number[]);
+    const hook = inLayer(l);
+    x = tap(x, hook("hook_resid_pre"));
+    const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
+    const projected = linears(h, [
+      w("self_attn.q_proj.weight"),
+      w("self_attn.k_proj.weight"),
+      w("self_attn.v_proj.weight"),
+    ]);
+    const qkv = projected.map((y, i) => {
+      const bias = `self_attn.${"qkv"[i]}_proj.bias`;
+      return bias in layer ? add(y, w(bias)) : y;
+    });
+    const options = { tables, scale: 1 / Math.sqrt(c.headSize), ...own(l, w, tables) };
+    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
+    const attended = mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") });
+    x = addedTo(x, attended, hook("hook_attn_out"), hook("hook_resid_mid"));
+    const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
+    const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;
+    x = addedTo(x, gatedMlp(m, mlp, silu, hook("mlp")), hook("hook_mlp_out"), hook("hook_resid_post"));
+  }
+  return rmsNorm(x, weight("model.norm.weight", [c.hiddenSize]), c.epsilon, "ln_final");
 }

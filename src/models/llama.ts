@@ -2,12 +2,18 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import { gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
-import type { Family, GgufSource, GgufTensor, Tokens, Weights } from "./family.ts";
-import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
+import type { Family, GgufSource, GgufTensor } from "./family.ts";
+import {
+  type GatedConfig,
+  gatedConfig,
+  gatedHead,
+  gatedMembers,
+  gatedWeights,
+  projections,
+  traceGated,
+} from "./gated-decoder.ts";
 import { readMetadata } from "./gguf-metadata.ts";
-import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
-import { type RotaryScaling, tablesOf } from "./rotary-tables.ts";
+import type { RotaryScaling } from "./rotary-tables.ts";
 import { checked, readSettings } from "./settings.ts";
 
 export type LlamaConfig = GatedConfig;
@@ -96,36 +102,6 @@ function ggufTensor(c: LlamaConfig, name: string): GgufTensor {
   return part === "self_attn.q_proj" || part === "self_attn.k_proj" ? { name: gguf, rows } : { name: gguf };
 }
 
-function trace(c: LlamaConfig, weight: Weights, tokens: Tokens): Value {
-  const shapes = layerShapes(c);
-  const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
-  const scale = 1 / Math.sqrt(c.headSize);
-  let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
-  for (let l = 0; l < c.layers; l++) {
-    const w = (name: keyof typeof shapes) => weight(`model.layers.${l}.${name}`, shapes[name]);
-    const hook = inLayer(l);
-    x = tap(x, hook("hook_resid_pre"));
-    const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
-    const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], { tables, scale });
-    x = addedTo(
-      x,
-      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
-      hook("hook_attn_out"),
-      hook("hook_resid_mid"),
-    );
-    const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
-    const out = gatedMlp(
-      m,
-      [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")],
-      silu,
-      hook("mlp"),
-    );
-    x = addedTo(x, out, hook("hook_mlp_out"), hook("hook_resid_post"));
-  }
-  return rmsNorm(x, weight("model.norm.weight", [c.hiddenSize]), c.epsilon, "ln_final");
-}
-
 export const llama: Family<LlamaConfig> = {
   name: "llama",
   modelTypes: ["llama"],
@@ -134,7 +110,7 @@ export const llama: Family<LlamaConfig> = {
   loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace,
+  trace: (c, weight, tokens) => traceGated(c, weight, tokens, layerShapes(c)),
   head: gatedHead(),
   gguf: { architectures: ["llama"], settings: ["rope_freqs.weight"], readConfig: readGguf, tensor: ggufTensor },
 };

@@ -1,11 +1,16 @@
 // The qwen2 family (Qwen 1.5, 2, 2.5, DeepSeek-R1 distillates …): llama's layers with biases of q, k and v.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { add, gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
-import type { Family, Tokens, Weights } from "./family.ts";
-import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
-import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
-import { tablesOf } from "./rotary-tables.ts";
+import type { Family } from "./family.ts";
+import {
+  type GatedConfig,
+  gatedConfig,
+  gatedHead,
+  gatedMembers,
+  gatedWeights,
+  projections,
+  traceGated,
+} from "./gated-decoder.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen2Config extends GatedConfig {
@@ -40,40 +45,6 @@ const layerShapes = (c: Qwen2Config) => ({
   "post_attention_layernorm.weight": [c.hiddenSize],
 });
 
-function trace(c: Qwen2Config, weight: Weights, tokens: Tokens): Value {
-  const shapes = layerShapes(c);
-  const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
-  const scale = 1 / Math.sqrt(c.headSize);
-  let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
-  for (let l = 0; l < c.layers; l++) {
-    const w = (name: keyof typeof shapes) => weight(`model.layers.${l}.${name}`, shapes[name]);
-    const hook = inLayer(l);
-    x = tap(x, hook("hook_resid_pre"));
-    const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
-    const parts = ["q", "k", "v"] as const;
-    const products = linears(
-      h,
-      parts.map((part) => w(`self_attn.${part}_proj.weight`)),
-    );
-    const qkv = products.map((y, i) => add(y, w(`self_attn.${parts[i] as "q" | "k" | "v"}_proj.bias`)));
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], {
-      tables,
-      scale,
-      window: c.windows[l] ?? undefined,
-    });
-    x = addedTo(
-      x,
-      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
-      hook("hook_attn_out"),
-      hook("hook_resid_mid"),
-    );
-    const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
-    const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;
-    x = addedTo(x, gatedMlp(m, mlp, silu, hook("mlp")), hook("hook_mlp_out"), hook("hook_resid_post"));
-  }
-  return rmsNorm(x, weight("model.norm.weight", [c.hiddenSize]), c.epsilon, "ln_final");
-}
-
 export const qwen2: Family<Qwen2Config> = {
   name: "qwen2",
   modelTypes: ["qwen2"],
@@ -82,6 +53,7 @@ export const qwen2: Family<Qwen2Config> = {
   loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace,
+  trace: (c, weight, tokens) =>
+    traceGated(c, weight, tokens, layerShapes(c), (l) => ({ window: c.windows[l] ?? undefined })),
   head: gatedHead(),
 };

@@ -1,11 +1,17 @@
 // The qwen3 family (dense Qwen 3): llama's layers with a norm of each head's q and k.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { gather, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
-import type { Family, Tokens, Weights } from "./family.ts";
-import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
-import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
-import { tablesOf } from "./rotary-tables.ts";
+import { rmsNorm } from "../tensor/mod.ts";
+import type { Family } from "./family.ts";
+import {
+  type GatedConfig,
+  gatedConfig,
+  gatedHead,
+  gatedMembers,
+  gatedWeights,
+  projections,
+  traceGated,
+} from "./gated-decoder.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen3Config extends GatedConfig {
@@ -40,33 +46,6 @@ const layerShapes = (c: Qwen3Config) => ({
   "post_attention_layernorm.weight": [c.hiddenSize],
 });
 
-function trace(c: Qwen3Config, weight: Weights, tokens: Tokens): Value {
-  const shapes = layerShapes(c);
-  const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
-  const scale = 1 / Math.sqrt(c.headSize);
-  let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
-  for (let l = 0; l < c.layers; l++) {
-    const w = (name: keyof typeof shapes) => weight(`model.layers.${l}.${name}`, shapes[name]);
-    const hook = inLayer(l);
-    x = tap(x, hook("hook_resid_pre"));
-    const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
-    const qkv = linears(h, [w("self_attn.q_proj.weight"), w("self_attn.k_proj.weight"), w("self_attn.v_proj.weight")]);
-    const normalize = (y: Value, part: "q" | "k") => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon);
-    const options = { tables, scale, window: c.windows[l] ?? undefined, normalize };
-    const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
-    x = addedTo(
-      x,
-      mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),
-      hook("hook_attn_out"),
-      hook("hook_resid_mid"),
-    );
-    const m = rmsNorm(x, w("post_attention_layernorm.weight"), c.epsilon, hook("ln2"));
-    const mlp = [w("mlp.gate_proj.weight"), w("mlp.up_proj.weight"), w("mlp.down_proj.weight")] as const;
-    x = addedTo(x, gatedMlp(m, mlp, silu, hook("mlp")), hook("hook_mlp_out"), hook("hook_resid_post"));
-  }
-  return rmsNorm(x, weight("model.norm.weight", [c.hiddenSize]), c.epsilon, "ln_final");
-}
-
 export const qwen3: Family<Qwen3Config> = {
   name: "qwen3",
   modelTypes: ["qwen3"],
@@ -75,6 +54,10 @@ export const qwen3: Family<Qwen3Config> = {
   loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace,
+  trace: (c, weight, tokens) =>
+    traceGated(c, weight, tokens, layerShapes(c), (l, w) => ({
+      window: c.windows[l] ?? undefined,
+      normalize: (y, part) => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon),
+    })),
   head: gatedHead(),
 };
