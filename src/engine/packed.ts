@@ -11,7 +11,7 @@ import type { Expected } from "./offsets-check.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 8;
+export const PACK_VERSION = 9;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {
@@ -87,10 +87,9 @@ export async function writePacked(folder: string, packed: Omit<Packed, "folder">
   const { check, ...pages } = packed;
   for (const { name } of packed.files) await stampFile(join(folder, name));
   await writeJson(filesPath(folder), packed.files);
-  if (check !== undefined) {
-    await writeSealed(stagePath(folder, check.hash), check.bytes);
-    await writeJson(checkPath(folder), { hash: check.hash, expected: check.expected });
-  }
+  if (check !== undefined) await writeSealed(stagePath(folder, check.hash), check.bytes);
+  // written also where there is none: a check that is missing must not pass for one that is not needed
+  await writeJson(checkPath(folder), check === undefined ? null : { hash: check.hash, expected: check.expected });
   await writeJson(join(folder, PAGES), pages);
 }
 
@@ -102,8 +101,10 @@ async function checkFiles(own: string): Promise<void> {
 }
 
 async function readCheck(own: string): Promise<Check | undefined> {
-  const check = (await readJson(checkPath(own))) as Omit<Check, "bytes"> | undefined;
-  return check && { ...check, bytes: await readStage(own, check.hash) };
+  const check = (await readJson(checkPath(own))) as Omit<Check, "bytes"> | null | undefined;
+  if (check === undefined)
+    throw new IroriError("bad-file", { what: `${own} lacks its check`, next: "it is made anew" });
+  return check === null ? undefined : { ...check, bytes: await readStage(own, check.hash) };
 }
 
 async function readStage(own: string, hash: string): Promise<Uint8Array> {

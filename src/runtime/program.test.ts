@@ -59,8 +59,10 @@ const fails = (promise: Promise<unknown>, code: string, sentence: RegExp) =>
 it("a runtime that is closed while it compiles waits for the compiling, and says so", async () => {
   const closing = await Runtime.open(options);
   const compiling = [1, 2, 3].map(() => closing.compile(chain(600, 8)));
-  const results = Promise.allSettled(compiling);
+  let open = compiling.length;
+  const results = Promise.allSettled(compiling.map((one) => one.finally(() => open--)));
   await closing[Symbol.asyncDispose]();
+  assert.equal(open, 0, "closed while it still compiled");
   for (const result of await results) {
     assert.equal(result.status, "rejected");
     assert.match(String(result.reason), /the runtime was closed while .* was compiled/);
