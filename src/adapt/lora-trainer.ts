@@ -116,12 +116,12 @@ export class LoraTraining {
     const { batch, seed, clip, schedule, rate: peak, warmup } = this.#options;
     const steps = this.steps(examples.length);
     const perEpoch = Math.ceil(examples.length / batch);
-    const program = await this.#model.program(this.#graph(true));
+    using held = await this.#model.program(this.#graph(true));
     while (this.#step < steps && !signal?.aborted) {
       const epoch = Math.floor(this.#step / perEpoch);
       const order = shuffled(examples, seed + 1 + epoch);
       const from = (this.#step % perEpoch) * batch;
-      const { loss, gradients } = await this.#evaluate(program, order.slice(from, from + batch));
+      const { loss, gradients } = await this.#evaluate(held.program, order.slice(from, from + batch));
       const parameters = this.changes.flatMap(({ weight, a, b }) => [
         { values: a, gradient: gradients.get(`${weight}.A`) as Float32Array },
         { values: b, gradient: gradients.get(`${weight}.B`) as Float32Array },
@@ -142,10 +142,10 @@ export class LoraTraining {
 
   /** Mean loss over the tokens of examples, nothing learned. */
   async lossOf(examples: readonly Example[]): Promise<number> {
-    const program = await this.#model.program(this.#graph(false));
+    using held = await this.#model.program(this.#graph(false));
     let [sum, tokens] = [0, 0];
     for (let at = 0; at < examples.length; at += this.#options.batch) {
-      const { loss, count } = await this.#evaluate(program, examples.slice(at, at + this.#options.batch));
+      const { loss, count } = await this.#evaluate(held.program, examples.slice(at, at + this.#options.batch));
       sum += loss * count;
       tokens += count;
     }

@@ -195,7 +195,7 @@ export class Lease implements AsyncDisposable {
 
   /** Greedy tokens after each row's text, recomputed whole for each, with the request's interventions: [B][count]. */
   async traceGreedy(request: TraceRequest, count: number): Promise<number[][]> {
-    const { traceGreedy } = await import("./trace.ts");
+    const { traceGreedy } = await import("./trace-greedy.ts");
     return traceGreedy(await this.inside(), request, count);
   }
 
@@ -208,19 +208,14 @@ export class Lease implements AsyncDisposable {
   /** The model as a family's program over its weights, for Graphs of one's own. Wants a lease of the f32 form. */
   async inside(): Promise<TraceModel> {
     const resident = this.#held();
-    const { family, form, config } = this.manifest;
+    const { form } = this.manifest;
     if (form !== "f32")
       throw new IroriError("bad-input", {
         what: "a trace",
         got: `a lease of the form ${form}`,
         wanted: "one of the form f32",
       });
-    const [{ familyNamed }, { storedWeights }] = await Promise.all([
-      import("../models/mod.ts"),
-      import("./stored-weight.ts"),
-    ]);
-    const weights = storedWeights(this.manifest);
-    return { family: familyNamed(family), config, weights, program: (graph) => resident.program(graph) };
+    return resident.inside();
   }
 
   #held(): Resident {

@@ -4,6 +4,7 @@ import { IroriError } from "../base/mod.ts";
 import type { Intervention } from "../hooks/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
+import { type HeldProgram, KeptPrograms } from "./kept-programs.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
 import type { IntervenedStep } from "./pack.ts";
@@ -44,7 +45,7 @@ export class Programs implements AsyncDisposable {
   readonly #steps = new Map<number, Promise<Step>>();
   readonly #intervened = new Map<string, Promise<{ readonly step: Step; readonly shapes: IntervenedStep["shapes"] }>>();
   readonly #stages = new Map<string, Promise<Program>>();
-  readonly #graphs = new Map<string, Promise<Program>>();
+  readonly #graphs = new KeptPrograms(16);
   readonly #checks = new Map<string, Promise<void>>();
 
   constructor(options: ProgramsOptions, manifest: Manifest) {
@@ -57,18 +58,19 @@ export class Programs implements AsyncDisposable {
     return once(this.#steps, rows, () => this.#open(rows));
   }
 
-  /** A Graph over the weights file as it is: float32 weights are mapped, nothing is packed. */
-  async of(graph: Graph): Promise<Program> {
+  /** A Graph over the weights file as it is: float32 weights are mapped, nothing is packed. Equal Graphs are one Program. */
+  async of(graph: Graph): Promise<HeldProgram> {
     const { folder, model } = this.#options;
     const [runtime, { graphHash, onnxBytes }] = await Promise.all([
       this.#options.runtime(),
       import("../tensor/mod.ts"),
     ]);
-    return once(this.#graphs, graphHash(graph), () => {
-      const bytes = onnxBytes(graph, { locate: locateIn(this.#manifest) });
-      const options = { weightsFolder: folder, prepack: false, optimization: "off", memoryPattern: false } as const;
-      return runtime.compile(bytes, { ...options, name: `a Graph of ${model}` });
-    });
+    return this.#graphs.hold(graphHash(graph), () =>
+      runtime.compile(onnxBytes(graph, { locate: locateIn(this.#manifest) }), {
+        ...{ weightsFolder: folder, prepack: false, optimization: "off", memoryPattern: false },
+        name: `a Graph of ${model}`,
+      }),
+    );
   }
 
   /** The step of one row with interventions: opened once for any numbers and places of them. */
@@ -146,9 +148,7 @@ export class Programs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.allSettled([...this.#steps.values(), ...this.#intervened.values()]);
     await this.#closeStages();
-    for (const program of await Promise.allSettled(this.#graphs.values()))
-      if (program.status === "fulfilled") await program.value[Symbol.asyncDispose]();
-    this.#graphs.clear();
+    await this.#graphs[Symbol.asyncDispose]();
     this.#intervened.clear();
     this.#steps.clear();
     this.#checks.clear();

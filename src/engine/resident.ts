@@ -4,13 +4,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import type { Intervention } from "../hooks/mod.ts";
-import type { Program } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
+import type { HeldProgram } from "./kept-programs.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
 import { readSealed } from "./sealed.ts";
+import type { TraceModel } from "./trace.ts";
 
 export interface ResidentOptions extends ProgramsOptions {
   /** Open the step of one row at once, beside the tokenizer. */
@@ -49,6 +50,7 @@ export class Resident implements AsyncDisposable {
   readonly model: string;
   readonly #programs: Programs;
   #template: Promise<ChatTemplate> | undefined;
+  #inside: TraceModel | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(model: string, manifest: Manifest, tokenizer: Tokenizer | undefined, programs: Programs) {
@@ -82,8 +84,23 @@ export class Resident implements AsyncDisposable {
     });
   }
 
+  /** The model as a family's program over its weights, as the form holds them. */
+  async inside(): Promise<TraceModel> {
+    if (this.#inside !== undefined) return this.#inside;
+    const [{ familyNamed }, { storedWeights }] = await Promise.all([
+      import("../models/mod.ts"),
+      import("./stored-weight.ts"),
+    ]);
+    const { family, config } = this.manifest;
+    this.#inside ??= {
+      ...{ family: familyNamed(family), config, weights: storedWeights(this.manifest), plans: new Map() },
+      program: (graph) => this.program(graph),
+    };
+    return this.#inside;
+  }
+
   /** The Program of a Graph over the model's weights as the form holds them: equal Graphs are one Program. */
-  program(graph: Graph): Promise<Program> {
+  program(graph: Graph): Promise<HeldProgram> {
     return this.#programs.of(graph);
   }
 

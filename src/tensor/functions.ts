@@ -1,6 +1,7 @@
 // Functions of deep learning, written in primitives: norms, activations, softmax, linear layers, rotary embedding, losses.
 // A function with `emit` has a kernel that equals its body; the tests run both.
 import type { Dim } from "./dim.ts";
+import type { Rule } from "./graph.ts";
 import {
   add,
   arange,
@@ -416,9 +417,17 @@ export const isPositionsFrom = (node: { readonly op: Op }): boolean => node.op =
 
 // ---- losses
 
+const crossEntropyOp = defineFunction("crossEntropy", ([logits, targets]) => [
+  mean(sub(logSumExp(logits as Value), pick(logits as Value, targets as Value)), [0]),
+]);
 /** Mean cross entropy of logits [N, V] at `targets` int64 [N], in nats. */
-export const crossEntropy = (logits: Value, targets: Value): Value =>
-  mean(sub(logSumExp(logits), pick(logits, targets)), [0]);
+export const crossEntropy = (logits: Value, targets: Value): Value => apply(crossEntropyOp, [logits, targets]);
+
+/** Before a loss is differentiated: logits that a linear layer makes for it alone need no gradient of their own. */
+export const lossOfLinear: Rule = ({ node, inputs: [logits, targets] }) => {
+  const [h, w] = node.op === crossEntropyOp && logits?.node.op === linearOp ? logits.node.inputs : [];
+  return h && w && targets && h.rank === 2 ? [linearCrossEntropy(h, w, targets)] : undefined;
+};
 
 const linearCrossEntropyOp = defineFunction(
   "linearCrossEntropy",
