@@ -1,10 +1,10 @@
 // A side of the bench: a long-lived process that does one piece of work at a time when asked.
 // It does not know what the work is.
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { IroriError } from "../src/base/mod.ts";
-import type { Opening, Reply, Request } from "./work.ts";
+import type { Reply, Request } from "./work.ts";
 
 export class Side implements AsyncDisposable {
   readonly name: string;
@@ -15,13 +15,21 @@ export class Side implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** Starts the process of a module below bench/ and does its `first` task. */
-  static async start(name: string, module: string, first: string, opening: Opening): Promise<Side> {
+  /** Starts the process of a module below bench/ and does its `first` task; `python` runs those in Python. */
+  static async start(
+    name: string,
+    module: string,
+    first: string,
+    opening: NonNullable<Request["opening"]>,
+    python?: string,
+  ): Promise<Side> {
     const path = fileURLToPath(new URL(module, import.meta.url));
-    const child = fork(path, [], {
-      stdio: ["ignore", "ignore", "inherit", "ipc"],
-      execArgv: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
-    });
+    const stdio = ["ignore", "ignore", "inherit", "ipc"] as const;
+    const execArgv = ["--expose-gc", "--disable-warning=ExperimentalWarning"];
+    const child =
+      python === undefined
+        ? fork(path, [], { stdio: [...stdio], execArgv })
+        : spawn(python, [path], { stdio: [...stdio] });
     const side = new Side(name, child);
     try {
       await side.ask<undefined>(first, { opening });

@@ -37,7 +37,20 @@ export interface Opening {
   readonly threads: number;
   readonly spinning: boolean;
 }
-export type Request = { readonly do: string; readonly opening?: Opening; readonly rows?: number };
+export type Request = {
+  readonly do: string;
+  readonly opening?: Opening | InsideOpening;
+  readonly rows?: number;
+  readonly [more: string]: unknown;
+};
+/** What inside.ts opens: a checkpoint folder in Hugging Face's layout. */
+export interface InsideOpening {
+  readonly home: string;
+  readonly path: string;
+  readonly threads: number;
+  /** Which of torch's attentions is used. */
+  readonly attention?: "sdpa" | "eager";
+}
 export type Reply = { readonly value: unknown } | { readonly error: string };
 
 /** Answers run.ts's requests one after another, until it hangs up. */

@@ -1,11 +1,11 @@
 // Training a LoRA adapter: examples of token ids in, steps of AdamW out, bit-equal for the same seed and resumable at any step.
 // It does not know files, text or terminals; the model's own weights are never changed.
 import { IroriError, seededRandom } from "../base/mod.ts";
-import type { TraceModel } from "../engine/mod.ts";
+import { lossChunks, type TraceModel, tokenLoss, tokenLossInputs } from "../engine/mod.ts";
 import { type LowRank, type LowRankValues, loraInputs, loraValues, withLora } from "../hooks/mod.ts";
 import { maskOf, wholeSequence } from "../models/mod.ts";
-import { type Program, Tensor } from "../runtime/mod.ts";
-import { crossEntropy, fuse, gather, graph, input, reshape, type Value, withGradients } from "../tensor/mod.ts";
+import { Tensor } from "../runtime/mod.ts";
+import { fuse, type Graph, graph, input, narrowRows, reshape, type Value, withGradients } from "../tensor/mod.ts";
 import { AdamW, clipGradients, learningRate } from "./optimizers.ts";
 
 export interface Example {
@@ -74,6 +74,8 @@ export class LoraTraining {
   readonly #options: LoraOptions;
   readonly #model: TraceModel;
   readonly #optimizer: AdamW;
+  /** By the number of the loss's chunks, with gradients and without. */
+  readonly #graphs = new Map<string, Graph>();
   #step = 0;
 
   private constructor(model: TraceModel, options: LoraOptions, changes: readonly LowRankValues[]) {
@@ -116,12 +118,11 @@ export class LoraTraining {
     const { batch, seed, clip, schedule, rate: peak, warmup } = this.#options;
     const steps = this.steps(examples.length);
     const perEpoch = Math.ceil(examples.length / batch);
-    using held = await this.#model.program(this.#graph(true));
     while (this.#step < steps && !signal?.aborted) {
       const epoch = Math.floor(this.#step / perEpoch);
       const order = shuffled(examples, seed + 1 + epoch);
       const from = (this.#step % perEpoch) * batch;
-      const { loss, gradients } = await this.#evaluate(held.program, order.slice(from, from + batch));
+      const { loss, gradients } = await this.#evaluate(order.slice(from, from + batch), true);
       const parameters = this.changes.flatMap(({ weight, a, b }) => [
         { values: a, gradient: gradients.get(`${weight}.A`) as Float32Array },
         { values: b, gradient: gradients.get(`${weight}.B`) as Float32Array },
@@ -142,28 +143,33 @@ export class LoraTraining {
 
   /** Mean loss over the tokens of examples, nothing learned. */
   async lossOf(examples: readonly Example[]): Promise<number> {
-    using held = await this.#model.program(this.#graph(false));
     let [sum, tokens] = [0, 0];
     for (let at = 0; at < examples.length; at += this.#options.batch) {
-      const { loss, count } = await this.#evaluate(held.program, examples.slice(at, at + this.#options.batch));
+      const { loss, count } = await this.#evaluate(examples.slice(at, at + this.#options.batch), false);
       sum += loss * count;
       tokens += count;
     }
     return sum / tokens;
   }
 
-  /** Inputs ids, positions, mask [B, T], rows and targets [N], and the adapter's; outputs loss and, asked for, gradients. */
-  #graph(hasGradients: boolean) {
+  #graphOf(hasGradients: boolean, chunks: number): Graph {
+    const key = `${hasGradients} ${chunks}`;
+    const known = this.#graphs.get(key) ?? this.#graph(hasGradients, chunks);
+    this.#graphs.set(key, known);
+    return known;
+  }
+
+  /** Inputs ids, positions, mask [B, T], those of the loss, and the adapter's; outputs loss and, asked for, gradients. */
+  #graph(hasGradients: boolean, chunks: number) {
     const { family, config, weights } = this.#model;
+    const { head } = family;
     const port = (name: string): Value => input(name, "int64", ["B", "T"]);
-    const at = (name: string): Value => input(name, "int64", ["N"]);
-    if (family.head === undefined)
+    if (head === undefined)
       throw new IroriError("unsupported", { what: `a ${family.name} predicts no tokens: it cannot be trained to` });
     const tokens = wholeSequence(port("ids"), port("positions"), maskOf(port("mask"), true));
-    const hidden = gather(reshape(family.trace(config, weights, tokens), ["B*T", config.hiddenSize]), at("rows"));
-    const logits = family.head.logits(config, weights, hidden);
-    const loss = crossEntropy(logits, at("targets"));
-    const adapted = withLora(graph({ loss }, [port("ids")]), "lora", this.changes);
+    const hidden = reshape(family.trace(config, weights, tokens), ["B*T", config.hiddenSize]);
+    const loss = tokenLoss(hidden, (rows) => head.logits(config, weights, rows), chunks);
+    const adapted = narrowRows(withLora(graph({ loss }, [port("ids")]), "lora", this.changes));
     if (!hasGradients) return fuse(adapted);
     const parameters: Record<string, Value> = {};
     for (const { weight, rank, a, b } of this.changes) {
@@ -174,18 +180,21 @@ export class LoraTraining {
     return fuse(withGradients(adapted, "loss", parameters));
   }
 
-  async #evaluate(program: Program, examples: readonly Example[]) {
+  async #evaluate(examples: readonly Example[], hasGradients: boolean) {
     const { ids, positions, mask, rows, targets, shape } = batchOf(examples);
+    using held = await this.#model.program(this.#graphOf(hasGradients, lossChunks(rows.length)));
     using owned = new DisposableStack();
-    const integers = (values: readonly number[], sizes: readonly number[]) =>
-      owned.use(Tensor.of("int64", sizes, BigInt64Array.from(values, BigInt)));
-    const inputs: Record<string, Tensor> = {
-      ...{ ids: integers(ids, shape), positions: integers(positions, shape), mask: integers(mask, shape) },
-      ...{ rows: integers(rows, [rows.length]), targets: integers(targets, [targets.length]) },
+    const integers = (values: readonly number[]) => ({ shape, data: BigInt64Array.from(values, BigInt) });
+    const values = {
+      ...{ ids: integers(ids), positions: integers(positions), mask: integers(mask) },
+      ...tokenLossInputs(rows, targets),
     };
+    const inputs: Record<string, Tensor> = {};
+    for (const [name, { shape, data }] of Object.entries(values))
+      inputs[name] = owned.use(Tensor.of("int64", shape, data as BigInt64Array));
     for (const [name, { shape, data }] of Object.entries(loraValues("lora", this.changes)))
       inputs[name] = owned.use(Tensor.of("float32", shape, data as Float32Array));
-    const results = await program.run(inputs);
+    const results = await held.program.run(inputs);
     const gradients = new Map<string, Float32Array>();
     for (const [name, tensor] of Object.entries(results)) {
       owned.use(tensor);
@@ -195,9 +204,9 @@ export class LoraTraining {
   }
 }
 
-/** Examples as rows of one length, padded at their ends; the positions that have a token to learn behind them. */
+/** Examples without their last tokens, which predict nothing, as rows of one length; the positions with a token to learn behind them. */
 function batchOf(examples: readonly Example[]) {
-  const length = Math.max(...examples.map(({ ids }) => ids.length));
+  const length = Math.max(...examples.map(({ ids }) => ids.length - 1));
   const rows: number[] = [];
   const targets: number[] = [];
   examples.forEach(({ ids, learnFrom }, row) => {
@@ -210,9 +219,9 @@ function batchOf(examples: readonly Example[]) {
     examples.flatMap(({ ids }) => Array.from({ length }, (_, i) => value(ids, i)));
   return {
     shape: [examples.length, length],
-    ids: each((ids, i) => ids[i] ?? 0),
+    ids: each((ids, i) => (i < ids.length - 1 ? (ids[i] as number) : 0)),
     positions: each((_, i) => i),
-    mask: each((ids, i) => Number(i < ids.length)),
+    mask: each((ids, i) => Number(i < ids.length - 1)),
     rows,
     targets,
   };

@@ -15,7 +15,8 @@ const dtypeOf = (data: NamedTensor["data"]): string =>
 
 /** Tensors by name, in the order given; written beside and renamed. Throws "io" with the disk's reason. */
 export async function writeSafetensors(path: string, tensors: Readonly<Record<string, NamedTensor>>): Promise<void> {
-  const header: Record<string, unknown> = {};
+  // some loaders take a file only where it says whose layout its tensors have
+  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let end = 0;
   for (const [name, { shape, data }] of Object.entries(tensors)) {
     header[name] = { dtype: dtypeOf(data), shape, data_offsets: [end, end + data.byteLength] };

@@ -6,4 +6,5 @@ export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { Score } from "./score.ts";
+export { lossChunks, tokenLoss, tokenLossInputs } from "./token-loss.ts";
 export type { GradientRequest, LogitWeight, Traced, TraceModel, TraceRequest } from "./trace.ts";

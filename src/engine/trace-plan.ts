@@ -12,7 +12,6 @@ import {
 } from "../hooks/mod.ts";
 import { type Config, type Family, maskOf, type Weights, wholeSequence } from "../models/mod.ts";
 import {
-  crossEntropy,
   type Dim,
   fuse,
   type Graph,
@@ -21,6 +20,7 @@ import {
   input,
   inputsOf,
   mul,
+  narrowRows,
   pick,
   reshape,
   sum,
@@ -29,6 +29,7 @@ import {
   withGradients,
   withTaps,
 } from "../tensor/mod.ts";
+import { type LogitsAt, tokenLoss } from "./token-loss.ts";
 
 /** A model as its family's program over its weights. */
 export interface Inside {
@@ -50,7 +51,13 @@ export interface Asked {
   readonly from: readonly string[];
   readonly adapter: readonly Pick<LowRank, "weight" | "rank" | "scale">[];
   readonly gradients:
-    | { readonly of: "loss" | "metric"; readonly at: readonly string[]; readonly parameters: boolean }
+    | {
+        readonly of: "loss" | "metric";
+        /** Of the loss. */
+        readonly chunks: number;
+        readonly at: readonly string[];
+        readonly parameters: boolean;
+      }
     | undefined;
 }
 
@@ -67,7 +74,7 @@ const rows = (name: string): Value => input(name, "int64", ["B", "T"]);
 
 /**
  * Inputs: ids, positions and mask int64 [B, T]; `places` int64 [B, P] (of B · T) where only some positions are wanted; of a
- * loss, `rows` and `targets` int64 [N]; of a metric, `rows` and `targets` int64 [B, M] and `factors` float32 [B, M].
+ * loss those of `tokenLoss`; of a metric, `rows` and `targets` int64 [B, M] and `factors` float32 [B, M].
  */
 export function planTrace(inside: Inside, asked: Asked): TracePlan {
   const { adapter, from, interventions, gradients, isSome } = asked;
@@ -89,13 +96,14 @@ export function planTrace(inside: Inside, asked: Asked): TracePlan {
   const tapped = withTaps(changed, [...new Set([...captures, ...by])]);
   const wanted = [...outputs, ...captures, ...(gradients ? [gradients.of, ...by.map((name) => `grad.${name}`)] : [])];
   const parameters = gradients?.parameters ? parametersOf(inside) : {};
-  const all = gradients ? withGradients(tapped, gradients.of === "loss" ? "loss" : TOTAL, parameters, by) : tapped;
+  const narrow = narrowRows(tapped);
+  const all = gradients ? withGradients(narrow, gradients.of === "loss" ? "loss" : TOTAL, parameters, by) : narrow;
   const isWanted = (name: string) => wanted.includes(name) || name.slice("grad.".length) in parameters;
   const kept = Object.entries(all.outputs).filter(([name]) => isWanted(name));
   const placed = kept.map(
     ([name, value]) => [name, isSome && !outputs.includes(name) ? atPlaces(name, value) : value] as const,
   );
-  return { graph: fuse(graph(Object.fromEntries(placed), tapped.inputs)), shapes };
+  return { graph: fuse(narrowRows(graph(Object.fromEntries(placed), tapped.inputs))), shapes };
 }
 
 /** The metric's sum over the rows: what is differentiated. */
@@ -119,17 +127,10 @@ export function wholeGraph(
   }
   const { head } = family;
   const logitsAt = (value: Value): Value => head.logits(config, weights, value);
-  const differentiated =
-    gradients === undefined ? {} : gradients.of === "loss" ? lossOf(hidden, logitsAt) : metricOf(hidden, logitsAt);
-  return graph({ logits: logitsAt(some), ...differentiated }, [rows("ids")]);
-}
-
-type LogitsAt = (hidden: Value) => Value;
-
-/** Mean cross-entropy of the targets at rows of hidden states. */
-function lossOf(hidden: Value, logitsAt: LogitsAt): Record<string, Value> {
-  const at = (name: string): Value => input(name, "int64", ["N"]);
-  return { loss: crossEntropy(logitsAt(gather(flat(hidden), at("rows"))), at("targets")) };
+  const outputs: Record<string, Value> = { logits: logitsAt(some) };
+  if (gradients?.of === "loss") outputs.loss = tokenLoss(flat(hidden), logitsAt, gradients.chunks);
+  if (gradients?.of === "metric") Object.assign(outputs, metricOf(hidden, logitsAt));
+  return graph(outputs, [rows("ids")]);
 }
 
 /** Of each row, the sum of chosen logits times their factors. */

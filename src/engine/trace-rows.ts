@@ -97,10 +97,6 @@ export function targetsOf({ ids, mask, length }: Rows) {
   return { places: found.map(({ place }) => place), ids: found.map(({ id }) => id) };
 }
 
-export const integer = (values: readonly number[]): Numbers => ({
-  shape: [values.length],
-  data: BigInt64Array.from(values, BigInt),
-});
 export const integers = (rows: RowsOf<number>): Numbers => ({
   shape: [rows.length, rows[0]?.length ?? 0],
   data: BigInt64Array.from(rows.flat(), BigInt),

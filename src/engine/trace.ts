@@ -12,8 +12,9 @@ import {
 import { Tensor } from "../runtime/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, inputsOf, type TensorType } from "../tensor/mod.ts";
 import type { HeldProgram } from "./kept-programs.ts";
+import { lossChunks, tokenLossInputs } from "./token-loss.ts";
 import { ADAPTER, type Asked, type Inside, planTrace, type TracePlan, wholeGraph } from "./trace-plan.ts";
-import { checkedRows, integer, integers, placesOf, type Rows, type RowsRequest, targetsOf } from "./trace-rows.ts";
+import { checkedRows, integers, placesOf, type Rows, type RowsRequest, targetsOf } from "./trace-rows.ts";
 
 export interface TraceRequest extends RowsRequest {
   /** Patterns of HookPoints whose values are wanted. */
@@ -66,14 +67,21 @@ export interface TraceModel extends Inside {
 
 export async function trace(model: TraceModel, request: TraceRequest, isOpen = false): Promise<Traced> {
   const rows = checkedRows(model.config, request);
-  const plan = planOf(model, askedOf(request));
-  const values = valuesOf(model, request, rows, plan, isOpen);
+  const targets = wantsLoss(request) ? targetsOf(rows) : undefined;
+  const plan = planOf(model, askedOf(request, lossChunks(targets?.ids.length ?? 0)));
+  const values = {
+    ...valuesOf(model, request, rows, plan, isOpen),
+    ...(targets && tokenLossInputs(targets.places, targets.ids)),
+  };
   using held = await model.program(plan.graph);
   return run(held, plan.graph, values);
 }
 
+const wantsLoss = ({ gradients }: TraceRequest): boolean =>
+  gradients === true || (typeof gradients === "object" && !Array.isArray(gradients.of));
+
 /** What a request asks for, without its numbers. */
-function askedOf(request: TraceRequest): Asked {
+function askedOf(request: TraceRequest, chunks: number): Asked {
   const { types, only, capture = [], interventions = [], outputs, from = {}, adapter, gradients } = request;
   const { of = "loss", at = [], parameters = at.length === 0 } = typeof gradients === "object" ? gradients : {};
   return {
@@ -82,7 +90,7 @@ function askedOf(request: TraceRequest): Asked {
     ...{ capture, outputs, from: Object.keys(from) },
     interventions: interventionsOf(interventions),
     adapter: (adapter?.changes ?? []).map(({ weight, rank, scale }) => ({ weight, rank, scale })),
-    gradients: gradients ? { of: of === "loss" ? of : "metric", at, parameters } : undefined,
+    gradients: gradients ? { of: of === "loss" ? of : "metric", chunks, at, parameters } : undefined,
   };
 }
 
@@ -110,7 +118,6 @@ function valuesOf(
   const dims = { B: rows.count, T: rows.length };
   const batch = { dims, spans: rows.spans, isOpen, tensors: request.tensors ?? {} };
   const of = typeof gradients === "object" ? gradients.of : undefined;
-  const targets = gradients && !Array.isArray(of) ? targetsOf(rows) : undefined;
   return {
     ...interventionInputs(interventions, shapes, batch),
     ...loraValues(ADAPTER, request.adapter?.changes ?? []),
@@ -118,7 +125,6 @@ function valuesOf(
     ...(rows.types && { types: integers(rows.types) }),
     ...{ ids: integers(rows.ids), positions: integers(rows.positions), mask: integers(rows.mask) },
     ...(only && { places: integers(placesOf(rows, only)) }),
-    ...(targets && { rows: integer(targets.places), targets: integer(targets.ids) }),
     ...(Array.isArray(of) && metricValues(of, rows, config.vocabSize)),
   };
 }

@@ -1,18 +1,7 @@
 // Low-rank adapters (LoRA, Hu et al. 2021) as a graph rewrite: y = x Wᵀ becomes y + scale · (x Aᵀ) Bᵀ, with A and B as inputs.
 // It does not know adapter files (peft.ts), losses or optimisers.
 import { IroriError } from "../base/mod.ts";
-import {
-  add,
-  applyAll,
-  type Graph,
-  input,
-  matmul,
-  mul,
-  rewrite,
-  scalar,
-  type Value,
-  weightsMultiplied,
-} from "../tensor/mod.ts";
+import { add, applyAll, type Graph, input, matmul, rewrite, type Value, weightsMultiplied } from "../tensor/mod.ts";
 import type { Numbers } from "./spec.ts";
 
 /** A low-rank change of one weight. */
@@ -66,8 +55,8 @@ export function withLora(
     const lead = rows ? [x.shape[0] as number] : [];
     const [width, out] = [x.shape.at(-1) as number, y.shape.at(-1) as number];
     const low = matmul(x, input(a, "float32", [...lead, change.rank, width]), { transB: true });
-    const back = matmul(low, input(b, "float32", [...lead, out, change.rank]), { transB: true });
-    return add(y, mul(back, scalar(change.scale)));
+    const wide = input(b, "float32", [...lead, out, change.rank]);
+    return add(y, matmul(low, wide, { transB: true, alpha: change.scale }));
   };
   const result = rewrite(g, ({ node, inputs }) => {
     const names = weightsMultiplied(node);

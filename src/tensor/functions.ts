@@ -53,6 +53,7 @@ const tapOp: Op = {
   infer: ([x]) => [x as NonNullable<typeof x>],
   emit: (_, inputs) => inputs,
   vjp: (cts) => cts,
+  rowwise: () => "all",
 };
 /** A HookPoint: a named identity that vanishes unless somebody asks for it. */
 export const tap = (x: Value, name: string): Value => apply(tapOp, [x], { name });
@@ -67,6 +68,7 @@ const softmaxOp = defineFunction(
     return [div(e, sum(e, [-1], true))];
   },
   {
+    rowwise: () => "first",
     emit: (e, inputs) => [e.one("Softmax", inputs, { axis: -1 })],
     // dx = y (dy − Σ dy·y)
     vjp: ([ct], { inputs: [x] }) => {
@@ -104,6 +106,7 @@ const rmsNormOp = defineFunction(
   },
   {
     hooks: NORM_HOOKS,
+    rowwise: () => "first",
     emit: (e, inputs, { attrs }) => [
       e.one("SimplifiedLayerNormalization", inputs, {
         axis: -1,
@@ -161,6 +164,7 @@ const layerNormOp = defineFunction(
   },
   {
     hooks: NORM_HOOKS,
+    rowwise: () => "first",
     emit: (e, inputs, { attrs }) => [
       e.one("LayerNormalization", inputs, { axis: -1, epsilon: float(attrs.epsilon as number) }),
     ],
@@ -183,6 +187,7 @@ export const layerNorm = (x: Value, w: Value, b: Value, epsilon: number, hook?: 
 // ---- activations
 
 const siluOp = defineFunction("silu", ([x]) => [mul(x as Value, sigmoid(x as Value))], {
+  rowwise: () => "first",
   emit: (e, inputs) => [e.one("QuickGelu", inputs, { alpha: float(1) }, MS)],
   // dx = s + y (1 − s)
   vjp: ([ct], { inputs: [x] }) => {
@@ -198,6 +203,7 @@ const geluOp = defineFunction(
   "gelu",
   ([x]) => [mul(mul(x as Value, scalar(0.5)), add(scalar(1), erf(mul(x as Value, scalar(Math.SQRT1_2)))))],
   {
+    rowwise: () => "first",
     emit: (e, inputs) => [e.one("Gelu", inputs)],
     // dx = Φ(x) + x φ(x)
     vjp: ([ct], { inputs: [x] }) => {
@@ -214,6 +220,7 @@ export const gelu = (x: Value): Value => apply(geluOp, [x]);
 /** 2 √(2/π) and the factor of x³ in the tanh form of GELU. */
 const [GELU_SLOPE, GELU_CUBE] = [2 * Math.sqrt(2 / Math.PI), 0.044715];
 const geluTanhOp = defineFunction("geluTanh", ([x]) => [mul(x as Value, geluGate(x as Value))], {
+  rowwise: () => "first",
   emit: (e, inputs) => [e.one("Gelu", inputs, { approximate: "tanh" })],
   // y = x s with s = sigmoid(u): dx = s + x s (1 − s) u'
   vjp: ([ct], { inputs: [x] }) => {
@@ -235,6 +242,7 @@ export const softCap = (x: Value, cap: number): Value => mul(tanh(mul(x, scalar(
 // ---- linear layers over weights [N, K], as checkpoints store them
 
 const linearOp = defineFunction("linear", ([x, w]) => [matmul(x as Value, w as Value, { transB: true })], {
+  rowwise: () => "first",
   vjp: ([ct], { inputs: [x, w] }) =>
     ct && x && w ? [matmul(ct, w), matmul(flattenRows(ct), flattenRows(x), { transA: true })] : [],
 });
@@ -253,6 +261,7 @@ const mixHeadsOp = defineFunction(
   ([z, w], { isInOut }) => [isInOut ? matmul(z as Value, w as Value) : linear(z as Value, w as Value)],
   {
     hooks: ["hook_result"],
+    rowwise: () => "first",
     // each head's share [..., H, D], then their sum
     opened: ([z, w], attrs) => {
       const { heads, hook, isInOut } = attrs as unknown as MixAttrs;
@@ -276,7 +285,9 @@ export const mixHeads = (
 ): Value => apply(mixHeadsOp, [z, w], { heads, hook, isInOut });
 export const isMixHeads = (node: { readonly op: Op }): boolean => node.op === mixHeadsOp;
 
-const linearsOp = defineFunction("linears", ([x, ...ws]) => ws.map((w) => linear(x as Value, w)));
+const linearsOp = defineFunction("linears", ([x, ...ws]) => ws.map((w) => linear(x as Value, w)), {
+  rowwise: () => "first",
+});
 /** Several linear layers that read the same input: one product where their weights allow it. */
 export const linears = (x: Value, ws: readonly Value[]): readonly Value[] => applyAll(linearsOp, [x, ...ws]);
 export const isLinears = (node: { readonly op: Op }): boolean => node.op === linearsOp;
@@ -429,16 +440,28 @@ export const lossOfLinear: Rule = ({ node, inputs: [logits, targets] }) => {
   return h && w && targets && h.rank === 2 ? [linearCrossEntropy(h, w, targets)] : undefined;
 };
 
+/**
+ * Cross entropy of each row: log Σ exp(x) − x[target], where log Σ exp(x) = max x − log max softmax(x): all that is read of the
+ * logits is what the gradient needs too, and three numbers a row.
+ */
+function rowLosses(logits: Value, targets: Value): Value {
+  const spread = sub(maxOver(logits, [-1]), log(maxOver(softmax(logits), [-1])));
+  return sub(spread, pick(logits, targets));
+}
+
 const linearCrossEntropyOp = defineFunction(
   "linearCrossEntropy",
-  ([h, w, targets]) => [crossEntropy(linear(h as Value, w as Value), targets as Value)],
+  ([h, w, targets]) => [mean(rowLosses(linear(h as Value, w as Value), targets as Value), [0])],
   {
-    // with p = softmax(h Wᵀ): dh = (p W − W[target]) / N, dW = (pᵀ h − scatter(h at target)) / N; no one-hot of [N, V]
+    // with p = softmax(h Wᵀ): dh = (p W − W[target]) / N, dW = (pᵀ h − scatter(h at target)) / N; no one-hot of [N, V].
+    // Nothing times the losses is added: the gradient waits for them, so that the logits die before those of another chunk are made.
     vjp: ([ct], { inputs: [h, w, targets] }) => {
       if (ct === undefined || h === undefined || w === undefined || targets === undefined) return [];
-      const p = softmax(linear(h, w));
+      const logits = linear(h, w);
+      const p = softmax(logits);
       const g = div(ct, sizeScalar([h.shape[0] as Dim]));
-      const dh = mul(g, sub(matmul(p, w), gather(w, targets)));
+      const nothing = mul(reshape(rowLosses(logits, targets), [h.shape[0] as Dim, 1]), scalar(0));
+      const dh = mul(g, sub(matmul(p, w), add(gather(w, targets), nothing)));
       return [dh, mul(g, scatterAdd(matmul(p, h, { transA: true }), targets, neg(h)))];
     },
   },

@@ -36,6 +36,7 @@ export {
   verify,
   weightsOf,
 } from "./graph.ts";
+export { narrowRows } from "./narrow.ts";
 export { type OffsetProduct, offsetProducts, withOffsetsInside } from "./offsets.ts";
 export { type OnnxOptions, onnxBytes, type WeightLocation } from "./onnx.ts";
 export {
@@ -62,6 +63,7 @@ export {
   reshape,
   sigmoid,
   sin,
+  sizeScalar,
   slice,
   split,
   sqrt,

@@ -40,6 +40,7 @@ const unary = (name: string, onnx: string, vjp?: UnaryVjp): ((x: Value) => Value
     name,
     infer: ([x]) => [floating(x)],
     emit: (e, inputs) => [e.one(onnx, inputs)],
+    rowwise: () => "all",
     ...(vjp && { vjp: ([ct], node) => [ct && vjp(ct, node.inputs[0] as Value, apply(op, node.inputs))] }),
   };
   return (x) => apply(op, [x]);
@@ -62,6 +63,7 @@ const binaryOp = (name: string, onnx: string, { result, vjp }: BinaryOptions): O
       return [{ dtype: result ?? a.dtype, shape: broadcastShapes(a.shape, b.shape) }];
     },
     emit: (e, inputs) => [e.one(onnx, inputs)],
+    rowwise: () => "all",
     ...(vjp && {
       vjp: ([ct], { inputs: [a, b] }) => {
         if (ct === undefined || a === undefined || b === undefined) return [];
@@ -123,6 +125,7 @@ const whereOp: Op = {
     return [{ dtype: a.dtype, shape: broadcastShapes(c.shape, broadcastShapes(a.shape, b.shape)) }];
   },
   emit: (e, inputs) => [e.one("Where", inputs)],
+  rowwise: () => "all",
   vjp: ([ct], { inputs: [c, a, b] }) =>
     ct && c && a && b
       ? [undefined, unbroadcast(where(c, ct, scalar(0)), a.shape), unbroadcast(where(c, scalar(0), ct), b.shape)]
@@ -180,6 +183,7 @@ function reshapeTarget(e: Emitter, node: Node): string {
   return copied.filter((dim) => dim === -1).length <= 1 ? e.ints(...copied) : e.shape(to);
 }
 export const reshape = (x: Value, shape: readonly Dim[]): Value => apply(reshapeOp, [x], { shape });
+export const isReshape = (node: { readonly op: Op }): boolean => node.op === reshapeOp;
 
 // ---- transpose, expand
 

@@ -35,6 +35,7 @@ const matmulOp: Op = {
           "com.microsoft",
         ),
   ],
+  rowwise: ({ transA }) => (transA ? undefined : "first"),
   vjp: ([ct], { inputs: [a, b], attrs }) => {
     if (ct === undefined || a === undefined || b === undefined) return [];
     const { transA, transB, alpha } = attrs as { transA: boolean; transB: boolean; alpha: number };

@@ -59,6 +59,11 @@ export interface Op {
   readonly hooks?: readonly string[];
   /** The body with its HookPoints, where the plain one has none. */
   opened?(inputs: readonly Value[], attrs: Attrs): readonly Value[];
+  /**
+   * Whether it works on each position (all axes but the last) by itself: "all" of its inputs by position, or only the "first"
+   * while the others are the same for all.
+   */
+  rowwise?(attrs: Attrs): "all" | "first" | undefined;
   /** A shorter expression with equal results, or undefined; tried whenever the op is applied. */
   simplify?(inputs: readonly Value[], attrs: Attrs): readonly Value[] | undefined;
 }
@@ -120,7 +125,7 @@ export const apply = (op: Op, inputs: readonly Value[], attrs: Attrs = {}): Valu
 export function defineFunction(
   name: string,
   body: (inputs: readonly Value[], attrs: Attrs) => readonly Value[],
-  better: Partial<Pick<Op, "emit" | "vjp" | "infer" | "simplify" | "hooks" | "opened">> = {},
+  better: Partial<Pick<Op, "emit" | "vjp" | "infer" | "simplify" | "hooks" | "opened" | "rowwise">> = {},
 ): Op {
   return {
     name,
