@@ -21,29 +21,30 @@ async function open({ opening }: Request): Promise<void> {
   lease = await engine.lease(`file:${given.path}`, { form: "f32", warm: false });
 }
 
-/** A model that is prepared: opening it in a process that has the runtime, then compiling a Program with a capture. */
-async function opening({ opening }: Request): Promise<{ openMs: number; compileMs: number }> {
+/** A prepared model in a fresh process: opening it; then the Graph of a new kind of capture, planned and compiled. */
+async function opening({ opening }: Request): Promise<{ openMs: number; planMs: number; compileMs: number }> {
   const given = opening as InsideOpening;
   await openEngine(given);
   const start = now();
   lease = await engine.lease(`file:${given.path}`, { form: "f32", warm: false });
   const openMs = now() - start;
   const model = await lease.inside();
-  let [asked, compileMs] = [0, 0];
-  // what a request pays the first time it asks for something new: planning and compiling
-  const timed = {
+  await lease.trace({ ids: [[1, 2]], capture: ["blocks.3.hook_resid_post"] }); // opens the runtime
+  const asked = now();
+  let planned = asked;
+  let compiled = asked;
+  const timed: typeof model = {
     ...model,
-    program: async (graph: Parameters<typeof model.program>[0]) => {
+    program: async (graph) => {
+      planned = now();
       const held = await model.program(graph);
-      compileMs = now() - asked;
+      compiled = now();
       return held;
     },
   };
   const { trace } = await import("../../src/engine/trace.ts");
-  await trace(timed, { ids: [[1, 2]], capture: ["blocks.3.hook_resid_post"] });
-  asked = now();
   await trace(timed, { ids: [[1, 2]], capture: ["blocks.*.attn.hook_z"] });
-  return { openMs, compileMs };
+  return { openMs, planMs: planned - asked, compileMs: compiled - planned };
 }
 
 const magnitude = ({ logits }: Traced): number => {

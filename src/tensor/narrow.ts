@@ -1,6 +1,6 @@
 // Positions that nobody reads are not computed: a gather of rows moves before whatever works on each position by itself.
 // It does not know ops: each op's literal says whether it is such a one.
-import { mulDims } from "./dim.ts";
+import { type Dim, mulDims, sameShape } from "./dim.ts";
 import { type Graph, graph, nodesOf, sortedOutputs, valueHash } from "./graph.ts";
 import { isReshape, reshape } from "./ops.ts";
 import { gather, isGather } from "./products.ts";
@@ -13,11 +13,12 @@ interface Places {
 }
 
 /** [B, T, …] → [B·T, …]. */
-const flattens = (node: Node): boolean => {
+function flattens(node: Node): boolean {
   const [from, to] = [node.inputs[0]?.shape ?? [], node.types[0]?.shape ?? []];
-  const [b, t, ...rest] = from;
-  return isReshape(node) && b !== undefined && t !== undefined && [mulDims(b, t), ...rest].join() === to.join();
-};
+  if (!isReshape(node) || from.length !== to.length + 1 || from.length < 2) return false;
+  const [b, t, ...rest] = from as [Dim, Dim];
+  return sameShape([mulDims(b, t), ...rest], to);
+}
 
 /** Whether a value has a row for each position of `like`. */
 const hasRows = (value: Value, like: Value): boolean =>
