@@ -6,8 +6,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
 import { defaultHome } from "../src/checkpoint/mod.ts";
-import { CHUNK } from "../src/engine/generation.ts";
-import { KvCache } from "../src/engine/kv-cache.ts";
+import { CHUNK, KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Manifest } from "../src/engine/mod.ts";
 import { isPrepacked, readStep } from "../src/engine/packed.ts";
 import { Row } from "../src/engine/row.ts";
@@ -82,10 +81,10 @@ async function profile(tokens: number): Promise<TraceEvent[][]> {
 async function run(step: readonly Program[], tokens: number): Promise<void> {
   const { config } = manifest;
   const ids = promptIds(CHUNK, config.vocabSize);
-  using cache = new KvCache(config, PAST + CHUNK);
-  using row = new Row(step, cache, config.vocabSize);
   for (let i = 0; i < RUNS; i++) {
-    cache.length = tokens === 1 ? PAST : 0;
+    using cache = new KvCache(config, PAST + CHUNK);
+    using row = new Row(step, cache, config.vocabSize);
+    if (tokens === 1) cache.added(PAST);
     await row.step(ids.slice(0, tokens), 0);
   }
 }

@@ -120,13 +120,12 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       });
       for (const [r, cache] of caches.entries()) {
         const row = rows[r] as number[];
+        cache.makeRoom(row.length);
         const ports = cache.ports(r);
         Object.assign(inputs, ports.inputs, {
           [`ids.${r}`]: Tensor.of("int64", [row.length], BigInt64Array.from(row, BigInt)),
-          [`past.${r}`]: Tensor.of("int32", [1], Int32Array.of(cache.length)),
         });
         Object.assign(outputs, ports.outputs);
-        cache.length += row.length;
       }
       const { vocabSize } = resident.manifest.config;
       using results = new StepResults(2, vocabSize);
@@ -135,6 +134,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       const tensors = { ...inputs, ...outputs, ...results.inputs, ...results.outputs };
       using binding = new StepBinding(pair, tensors, { tokens: end, positions: 2 });
       await binding.run(undefined);
+      for (const [r, cache] of caches.entries()) cache.added((rows[r] as number[]).length);
       return Float32Array.from(rows.flatMap((_, r) => Array.from(results.candidates(r).all)));
     }
 

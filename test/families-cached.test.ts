@@ -1,20 +1,22 @@
 // Every decoder over KvCaches: chunks and single tokens equal all at once, rows of one batch equal one by one, windows hold.
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { KvCache, kvCacheBytes } from "../src/engine/kv-cache.ts";
 import { cachedRows, families, maskOf, wholeSequence } from "../src/models/mod.ts";
 import * as t from "../src/tensor/mod.ts";
-import { type Array_, compiled, floats, ints, relativeError, testRuntime } from "./evaluate.ts";
+import { type Array_, compiled, ints, relativeError, testRuntime } from "./evaluate.ts";
 import { type GoldenFamily, goldenFamily } from "./golden-family.ts";
 
 after(async () => (await testRuntime())[Symbol.asyncDispose]());
 
-const CAPACITY = 260;
+/** Tokens of the longest text: caches of windows have moved twice by then. */
+const CONTEXT = 720;
 const ids = (length: number, seed: number) => Array.from({ length }, (_, i) => (i * 37 + seed * 11 + 5) % 160);
 
 /** Learnt positions end; rotary tables are as long as the configuration says. */
 function longer(golden: GoldenFamily): GoldenFamily {
   const hasTable = [...golden.family.weights(golden.config).keys()].some((name) => /wpe|position_emb/.test(name));
-  return hasTable ? golden : { ...golden, config: { ...golden.config, maxPositions: CAPACITY } };
+  return hasTable ? golden : { ...golden, config: { ...golden.config, maxPositions: CONTEXT } };
 }
 
 async function wholeLogits({ family, config, weight, weightValues }: GoldenFamily, text: readonly number[]) {
@@ -33,31 +35,33 @@ async function wholeLogits({ family, config, weight, weightValues }: GoldenFamil
   return all as Float32Array;
 }
 
-/** A step of some rows and the caches between its runs. */
-async function stepper({ family, config, weight, weightValues }: GoldenFamily, rows: number) {
+/** A step of some rows over their KvCaches. */
+async function stepper({ family, config, weight, weightValues }: GoldenFamily, rows: number, context = CONTEXT) {
   const tokens = cachedRows(config, rows);
   const logits = family.head?.logits(config, weight, family.trace(config, weight, tokens)) as t.Value;
   const graph = t.fuse(t.graph({ ...tokens.caches, logits }, tokens.rows));
   const program = await compiled(graph, weightValues);
-  const shape = [1, config.kvHeads, CAPACITY, config.headSize];
-  const caches: Record<string, Array_> = {};
-  for (const name of Object.keys(tokens.caches))
-    caches[name.slice(0, -1)] = floats(shape, new Float32Array(shape.reduce((a, b) => a * b)));
-  const past = new Array<number>(rows).fill(0);
+  const caches = Array.from({ length: rows }, () => new KvCache(config, context));
   return {
     /** Logits [sum of lengths, V]. */
     async run(texts: readonly (readonly number[])[]): Promise<Float32Array> {
-      const inputs: Record<string, Array_> = { ...caches };
+      const inputs: Record<string, Array_> = {};
       texts.forEach((text, r) => {
-        inputs[`ids.${r}`] = ints([text.length], text);
-        inputs[`past.${r}`] = { shape: [1], data: Int32Array.of(past[r] as number) };
-        past[r] = (past[r] as number) + text.length;
+        caches[r]?.makeRoom(text.length);
+        Object.assign(inputs, caches[r]?.ports(r).inputs, { [`ids.${r}`]: ints([text.length], text) });
       });
       const results = await program.run(inputs);
-      for (const name of Object.keys(caches)) caches[name] = floats(shape, results[`${name}'`] as Float32Array);
+      for (const [r, cache] of caches.entries()) {
+        for (const [name, { data }] of Object.entries(cache.ports(r).outputs))
+          (data as Float32Array).set(results[name] as Float32Array);
+        cache.added(texts[r]?.length ?? 0);
+      }
       return results.logits as Float32Array;
     },
-    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      for (const cache of caches) cache[Symbol.dispose]();
+      await program[Symbol.asyncDispose]();
+    },
   };
 }
 
@@ -97,14 +101,35 @@ for (const { name } of families.filter((family) => family.isCausal)) {
   });
 }
 
-for (const name of ["mistral", "gemma2", "gemma3"])
-  test(`${name}: 200 cached steps with a window of 5 equal full recompute`, async () => {
-    const golden = longer(await goldenFamily(name));
-    const windows = (golden.config as { windows?: (number | null)[] }).windows?.map((w) => w && 5);
-    const narrow = { ...golden, config: { ...golden.config, ...(windows ? { windows } : { window: 5 }) } };
-    const text = ids(210, 4);
-    await using step = await stepper(narrow, 1);
+/** A window of so many tokens in every layer that has one, or in all of a family whose golden has none. */
+function withWindow(golden: GoldenFamily, window: number): GoldenFamily {
+  const { windows = [], layers } = golden.config;
+  const has = windows.some((each) => each !== null);
+  const narrow = Array.from({ length: layers }, (_, l) => (has && windows[l] === null ? null : window));
+  return { ...golden, config: { ...golden.config, windows: narrow } };
+}
+
+for (const name of ["mistral", "gemma2", "gemma3", "qwen2", "qwen3", "phi3", "smollm3"]) {
+  test(`${name}: 700 cached steps with a window of 5 equal full recompute, in caches that do not grow`, async () => {
+    const golden = withWindow(longer(await goldenFamily(name)), 5);
+    const text = ids(710, 4);
+    await using step = await stepper(golden, 1);
     const parts = [await step.run([text.slice(0, 10)])];
     for (let i = 10; i < text.length; i++) parts.push(await step.run([[text[i] as number]]));
-    assert.ok(relativeError(joined(parts), await wholeLogits(narrow, text)) < 1e-5);
+    assert.ok(relativeError(joined(parts), await wholeLogits(golden, text)) < 1e-5);
+    const grown = kvCacheBytes(golden.config, 4000) - kvCacheBytes(golden.config, 3000);
+    const open = golden.config.windows?.filter((window) => window === null).length ?? 0;
+    assert.equal(grown, open * 1000 * 2 * golden.config.kvHeads * golden.config.headSize * 4);
   });
+
+  test(`${name}: with a window of 40, chunks of any size equal full recompute`, async () => {
+    const golden = withWindow(longer(await goldenFamily(name)), 40);
+    const text = ids(700, 5);
+    await using step = await stepper(golden, 1);
+    const parts: Float32Array[] = [];
+    const sizes = [1, 256, 39, 3, 200, 1, 1, 199];
+    for (let at = 0, i = 0; at < text.length; at += sizes[i++ % 8] as number)
+      parts.push(await step.run([text.slice(at, at + (sizes[i % 8] as number))]));
+    assert.ok(relativeError(joined(parts), await wholeLogits(golden, text)) < 1e-5);
+  });
+}

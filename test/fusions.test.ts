@@ -61,21 +61,22 @@ function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin
 }
 
 /** One row of two new tokens behind five remembered ones. */
-function cachedRow(options: Partial<t.AttentionOptions> = {}): Example {
+/** `isApart`: the caches hold fewer tokens than there were before. */
+function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false): Example {
   const [heads, groups, width, capacity] = [4, 2, 16, 12];
   const [q, k, v] = [
     f32("q", 1, "T", heads * width),
     f32("k", 1, "T", groups * width),
     f32("v", 1, "T", groups * width),
   ];
-  const past = t.input("past", "int32", [1]);
+  const [past, place] = [t.input("past", "int32", [1]), t.input("place", "int32", [1])];
   const caches = [
     t.input("kc", "float32", [1, groups, "C", width]),
     t.input("vc", "float32", [1, groups, "C", width]),
   ] as const;
   const tables = [t.weight("cos", "float32", [32, 8]), t.weight("sin", "float32", [32, 8])] as const;
   const turn = (x: Value, n: number): Value =>
-    t.rotary(t.reshape(x, [1, "T", n, width]), ...tables, t.positionsFrom(past, "T"));
+    t.rotary(t.reshape(x, [1, "T", n, width]), ...tables, t.positionsFrom(isApart ? place : past, "T"));
   const [z, keys, all] = t.cachedAttention(
     [turn(q, heads), turn(k, groups), t.reshape(v, [1, "T", groups, width])],
     caches,
@@ -93,6 +94,7 @@ function cachedRow(options: Partial<t.AttentionOptions> = {}): Example {
       kc: uniform(1, groups, capacity, width),
       vc: uniform(1, groups, capacity, width),
       past: { shape: [1], data: Int32Array.of(5) },
+      place: { shape: [1], data: Int32Array.of(19) },
       cos: floats([32, 8], angles.map(Math.cos)),
       sin: floats([32, 8], angles.map(Math.sin)),
     },
@@ -243,9 +245,14 @@ test("packed rows: each row's share of one product goes to its kernel, equal to 
   await assertSame(fused, primitivesOnly(plain), example);
 });
 
-for (const options of [{ window: 3 }, { softCap: 0.4 }, { window: 4, softCap: 0.4 }])
-  test(`attention over a KV cache with ${JSON.stringify(options)} has a kernel that equals it`, async () => {
-    const example = cachedRow(options);
+for (const [options, isApart] of [
+  [{ window: 3 }, false],
+  [{ softCap: 0.4 }, false],
+  [{ window: 4, softCap: 0.4 }, false],
+  [{ window: 3 }, true],
+] as const)
+  test(`attention over a KV cache with ${JSON.stringify(options)}${isApart ? " that holds the last tokens" : ""} has a kernel that equals it`, async () => {
+    const example = cachedRow(options, isApart);
     const plain = t.graph(example.outputs);
     const fused = t.fuse(plain);
     assert.match(t.printGraph(fused), /groupQueryAttention/);

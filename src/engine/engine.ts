@@ -7,13 +7,13 @@ import { Runtime, Tensor } from "../runtime/mod.ts";
 import { type ChatMessage, encodeChat } from "../text/mod.ts";
 import {
   type Answer,
-  CHUNK,
   contextOf,
   type GenerationEvent,
   type GenerationRequest,
   type GenerationSetting,
   generate,
 } from "./generation.ts";
+import { CHUNK } from "./kv-cache.ts";
 import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent, Step } from "./programs.ts";

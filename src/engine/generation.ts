@@ -3,14 +3,11 @@
 import { cancelled, IroriError, seededRandom } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
-import { KvCache } from "./kv-cache.ts";
+import { CHUNK, KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
 import { Row, type StepInputs } from "./row.ts";
 import { type Candidates, checkSampling, type Sampling, sample } from "./sampling.ts";
 import { StopText } from "./stop-text.ts";
-
-/** Tokens of a prompt that one run takes: large enough for the best rate, small enough to cancel soon. */
-export const CHUNK = 256;
 
 export interface GenerationRequest {
   readonly ids: readonly number[];

@@ -31,7 +31,7 @@ export interface FormReport {
 }
 
 /** Changes when prepared models of before cannot be read: they are prepared anew. */
-export const MANIFEST_FORMAT = 2;
+export const MANIFEST_FORMAT = 3;
 
 export interface Manifest {
   readonly format: typeof MANIFEST_FORMAT;

@@ -61,8 +61,7 @@ export function refuseTooLarge(wants: PlanWants, budgetBytes: number): Plan {
   const plan = planGeneration(wants);
   const needs = plan.privateBytes + plan.mappedBytes;
   if (needs <= budgetBytes) return plan;
-  const perToken = kvCacheBytes(wants.config, 1) - kvCacheBytes(wants.config, 0);
-  const longest = Math.floor((budgetBytes - (needs - wants.context * perToken)) / perToken);
+  const longest = longestContext(wants, budgetBytes);
   const table = plan.items
     .map((item) => `${item.name} ${megabytes(item.bytes)}${item.isMapped ? " (mapped)" : ""}`)
     .join(", ");
@@ -74,6 +73,18 @@ export function refuseTooLarge(wants: PlanWants, budgetBytes: number): Plan {
         ? `${longest.toLocaleString("en")} tokens would fit`
         : "no context would fit: close other programs or take a smaller model",
   });
+}
+
+/** The longest context whose plan fits (layers with windows stop growing, so this is searched); 0 where none does. */
+function longestContext(wants: PlanWants, budgetBytes: number): number {
+  let [fits, tooLong] = [0, wants.context];
+  while (tooLong - fits > 1) {
+    const middle = (fits + tooLong) >> 1;
+    const plan = planGeneration({ ...wants, context: middle });
+    if (plan.privateBytes + plan.mappedBytes <= budgetBytes) fits = middle;
+    else tooLong = middle;
+  }
+  return fits;
 }
 
 export const megabytes = (bytes: number): string =>

@@ -3,7 +3,7 @@
 import { IroriError } from "../base/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 import { candidatesOf, refine } from "./candidates.ts";
-import type { KvCache } from "./kv-cache.ts";
+import { CHUNK, type KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
 import type { Candidates } from "./sampling.ts";
 import { StepBinding } from "./step-binding.ts";
@@ -83,7 +83,6 @@ export class Row implements Disposable {
   readonly #further: StepInputs | undefined;
   readonly #cache: KvCache;
   readonly #vocabSize: number;
-  readonly #past = Tensor.of("int32", [1]);
   readonly #owned = new DisposableStack();
   #ids: Tensor<"int64"> | undefined;
   #results: StepResults | undefined;
@@ -130,6 +129,8 @@ export class Row implements Disposable {
 
   async #run(ids: readonly number[], results: StepResults, signal: AbortSignal | undefined): Promise<void> {
     const { length, context } = this.#cache;
+    if (ids.length > CHUNK)
+      throw new IroriError("bad-input", { what: "tokens of one step", got: ids.length, wanted: `at most ${CHUNK}` });
     if (length + ids.length > context)
       throw new IroriError("no-room", {
         what: "the KvCache is full",
@@ -140,22 +141,21 @@ export class Row implements Disposable {
     ids.forEach((id, i) => {
       (this.#ids as Tensor<"int64">).data[i] = BigInt(id);
     });
-    this.#past.data[0] = length;
+    this.#cache.makeRoom(ids.length);
     using run = new DisposableStack();
     const further = this.#further?.(length, ids.length) ?? {};
     for (const tensor of Object.values(further)) run.use(tensor);
-    const changed = { ...further, "ids.0": this.#ids, "past.0": this.#past, ...results.inputs, ...results.outputs };
+    const changed = { ...further, "ids.0": this.#ids, ...results.inputs, ...results.outputs };
     const sizes = { tokens: ids.length, positions: results.positions };
     if (this.#binding === undefined) {
       const { inputs, outputs } = this.#cache.ports(0);
       this.#binding = this.#owned.use(new StepBinding(this.#step, { ...changed, ...inputs, ...outputs }, sizes));
     } else this.#binding.set(changed, sizes);
     await this.#binding.run(signal);
-    this.#cache.length += ids.length;
+    this.#cache.added(ids.length);
   }
 
   [Symbol.dispose](): void {
     this.#owned.dispose();
-    this.#past[Symbol.dispose]();
   }
 }

@@ -16,6 +16,8 @@ export interface Config {
   readonly hiddenSize: number;
   /** The longest sequence it was made for, in tokens. */
   readonly maxPositions: number;
+  /** Of each layer: tokens that a query sees, its own included; null: all. Absent: all in every layer. */
+  readonly windows?: readonly (number | null)[];
 }
 
 /** A weight by its checkpoint name, float32 of the given shape (whatever its stored form). */

@@ -26,7 +26,6 @@ export interface Gemma2Config extends GatedConfig {
   /** Bounds of scores and logits; absent: none. */
   readonly scoreCap?: number | undefined;
   readonly logitCap?: number | undefined;
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
 }
 

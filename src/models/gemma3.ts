@@ -27,7 +27,6 @@ export interface Gemma3Config extends GatedConfig {
   /** Bounds of scores and logits; absent: none. */
   readonly scoreCap?: number | undefined;
   readonly logitCap?: number | undefined;
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
   /** Of layers with a window; `rotary` is that of the others. */
   readonly windowRotary: Rotary;

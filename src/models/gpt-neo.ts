@@ -11,7 +11,6 @@ export interface GptNeoConfig extends Config {
   /** F: width of the MLP. */
   readonly intermediateSize: number;
   readonly epsilon: number;
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
 }
 

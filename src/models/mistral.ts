@@ -11,18 +11,17 @@ import {
   projections,
   traceGated,
 } from "./gated-decoder.ts";
-import { readSettings, size } from "./settings.ts";
+import { readSettings, size, windowsOf } from "./settings.ts";
 
 export interface MistralConfig extends GatedConfig {
-  /** Tokens that a query sees, its own included; absent: all. */
-  readonly window?: number | undefined;
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({ ...gatedMembers, hidden_act: z.literal("silu"), sliding_window: size.nullish() });
 
 function parseConfig(json: unknown): MistralConfig {
   const c = readSettings(schema, json, "mistral");
-  return { ...gatedConfig(c, "mistral"), window: c.sliding_window ?? undefined };
+  return { ...gatedConfig(c, "mistral"), windows: windowsOf(null, c.num_hidden_layers, c.sliding_window, () => true) };
 }
 
 const layerShapes = (c: MistralConfig) => ({
@@ -39,6 +38,7 @@ export const mistral: Family<MistralConfig> = {
   loraTargets: ["q_proj", "v_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace: (c, weight, tokens) => traceGated(c, weight, tokens, layerShapes(c), () => ({ window: c.window })),
+  trace: (c, weight, tokens) =>
+    traceGated(c, weight, tokens, layerShapes(c), (l) => ({ window: c.windows[l] ?? undefined })),
   head: gatedHead(),
 };

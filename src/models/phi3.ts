@@ -6,18 +6,17 @@ import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gated, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
-import { readSettings, size } from "./settings.ts";
+import { readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Phi3Config extends GatedConfig {
-  /** Tokens that a query sees, its own included; absent: all. */
-  readonly window?: number | undefined;
+  readonly windows: readonly (number | null)[];
 }
 
 const schema = z.looseObject({ ...gatedMembers, hidden_act: z.literal("silu"), sliding_window: size.nullish() });
 
 function parseConfig(json: unknown): Phi3Config {
   const c = readSettings(schema, json, "phi3");
-  return { ...gatedConfig(c, "phi3"), window: c.sliding_window ?? undefined };
+  return { ...gatedConfig(c, "phi3"), windows: windowsOf(null, c.num_hidden_layers, c.sliding_window, () => true) };
 }
 
 const widths = (c: Phi3Config): [number, number, number] =>
@@ -35,7 +34,7 @@ const layerShapes = (c: Phi3Config) => ({
 function trace(c: Phi3Config, weight: Weights, tokens: Tokens): Value {
   const shapes = layerShapes(c);
   const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
-  const options = { tables, scale: 1 / Math.sqrt(c.headSize), window: c.window };
+  const scale = 1 / Math.sqrt(c.headSize);
   let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
   for (let l = 0; l < c.layers; l++) {
     const w = (name: keyof typeof shapes) => weight(`model.layers.${l}.${name}`, shapes[name]);
@@ -43,7 +42,9 @@ function trace(c: Phi3Config, weight: Weights, tokens: Tokens): Value {
     x = tap(x, hook("hook_resid_pre"));
     const h = rmsNorm(x, w("input_layernorm.weight"), c.epsilon, hook("ln1"));
     const qkv = split(linear(h, w("self_attn.qkv_proj.weight")), -1, widths(c));
-    const z = attendByHeads(c, tokens, l, qkv as unknown as [Value, Value, Value], options);
+    const z = attendByHeads(c, tokens, l, qkv as unknown as [Value, Value, Value], {
+      ...{ tables, scale, window: c.windows[l] ?? undefined },
+    });
     x = addedTo(
       x,
       mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") }),

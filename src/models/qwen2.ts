@@ -14,7 +14,6 @@ import {
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen2Config extends GatedConfig {
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
 }
 

@@ -15,7 +15,6 @@ import {
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen3Config extends GatedConfig {
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
 }
 

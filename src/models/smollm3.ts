@@ -16,7 +16,6 @@ import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 export interface Smollm3Config extends GatedConfig {
   /** Of each layer: whether its q and k are rotated. */
   readonly isRotated: readonly boolean[];
-  /** Of each layer: tokens that a query sees, its own included; null: all. */
   readonly windows: readonly (number | null)[];
 }
 

@@ -63,8 +63,10 @@ export interface CachedRows extends Tokens {
 }
 
 /**
- * R rows packed one behind the other into [1, T0 + T1 + …], each with its own tokens and its own KvCache. Inputs per row r: `ids.r` int64 [Tr], `past.r` int32 [1]
- * (tokens already in its cache), and per layer l `k.r.l`, `v.r.l` float32 [1, G, Cr, K], written in place as `k.r.l'`, `v.r.l'`.
+ * R rows packed one behind the other into [1, T0 + T1 + …], each with its own tokens and its own KvCache. Inputs per row r: `ids.r`
+ * int64 [Tr], `past.r` int32 [1] (tokens before), and per layer l `k.r.l`, `v.r.l` float32 [1, G, C, K], written in place as
+ * `k.r.l'`, `v.r.l'`. Layers with a window of W tokens need only the last W − 1 of those before: `past.r.W` int32 [1] says how
+ * many their caches hold.
  */
 export function cachedRows(config: Config, rows: number): CachedRows {
   const all = Array.from({ length: rows }, (_, r) => ({
@@ -78,8 +80,15 @@ export function cachedRows(config: Config, rows: number): CachedRows {
   );
   const ids = reshape(packed, [1, ...packed.shape]);
   const caches: Record<string, Value> = {};
-  const cacheInput = (kind: "k" | "v", r: number, layer: number): Value =>
-    input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, `C${r}`, config.headSize]);
+  /** Of a layer: its caches, and the tokens that they hold. */
+  const memoryOf = (r: number, layer: number) => {
+    const window = config.windows?.[layer];
+    const capacity = window ? `C${r}_${window}` : `C${r}`;
+    const cache = (kind: "k" | "v"): Value =>
+      input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, capacity, config.headSize]);
+    const past = input(window ? `past.${r}.${window}` : `past.${r}`, "int32", [1]);
+    return { caches: [cache("k"), cache("v")] as const, past };
+  };
 
   const attend = (
     layer: number,
@@ -104,8 +113,8 @@ export function cachedRows(config: Config, rows: number): CachedRows {
       return split(tap(concat(turned, 1), `${options.hook}.${name}`), 1, lengths);
     };
     const [rq, rk] = [turn(qs, "hook_rot_q"), turn(ks, "hook_rot_k")];
-    const zs = all.map(({ past }, r) => {
-      const memory = [cacheInput("k", r, layer), cacheInput("v", r, layer)] as const;
+    const zs = all.map((_, r) => {
+      const { caches: memory, past } = memoryOf(r, layer);
       const [z, keys, values] = cachedAttention(
         [rq[r] as Value, rk[r] as Value, vs[r] as Value],
         memory,

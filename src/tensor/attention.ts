@@ -63,7 +63,10 @@ export function causalMask(keys: Value, queries: Value, window: number | undefin
   return window === undefined ? before : and(before, less(sub(queries, keys), int64(window)));
 }
 
-/** One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] → [z [1,T,H,K], caches']. */
+/**
+ * One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] (tokens in the caches)
+ * → [z [1,T,H,K], caches'].
+ */
 const cachedAttentionOp = defineFunction(
   "cachedAttention",
   ([q, k, v, kCache, vCache, past], attrs) => {
@@ -95,18 +98,19 @@ export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op
 /**
  * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [1, T, (H+2G)·K]: → [z [1, T, H·K], caches'].
  * The kernel always sees one more (zero) token, so that a single token and a chunk give the same bits; its key and value land
- * behind the row's own, so a cache needs one spare position. Cache rows from past+T on are undefined.
+ * behind the row's own, so a cache needs one spare position. Cache rows from past+T on are undefined. `place` int32 [1] is the
+ * first token's place in its text, where the caches do not hold all tokens before it.
  */
 const groupQueryAttentionOp = defineFunction(
   "groupQueryAttention",
-  ([qkv, kCache, vCache, past, cosTable, sinTable], attrs) => {
+  ([qkv, kCache, vCache, past, cosTable, sinTable, place], attrs) => {
     const { heads, kvHeads, headSize, ...options } = attrs as unknown as GroupQueryAttrs;
     const t = (qkv as Value).shape[1] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
     const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
       reshape(x, [1, t, i === 0 ? heads : kvHeads, headSize]),
     );
-    const positions = positionsFrom(past as Value, t);
+    const positions = positionsFrom((place ?? past) as Value, t);
     const turn = (x: Value): Value => rotary(x, cosTable as Value, sinTable as Value, positions);
     const [z, keys, values] = cachedAttention(
       [turn(q as Value), turn(k as Value), v as Value],
@@ -117,7 +121,7 @@ const groupQueryAttentionOp = defineFunction(
     return [reshape(z, [1, t, heads * headSize]), keys, values];
   },
   {
-    emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable], node) => {
+    emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable, place], node) => {
       const { heads, kvHeads, headSize, scale, window, softCap: cap } = node.attrs as unknown as GroupQueryAttrs;
       const t = (node.inputs[0] as Value).shape[1] as Dim;
       const capacity = (node.inputs[1] as Value).shape[2] as Dim;
@@ -128,9 +132,13 @@ const groupQueryAttentionOp = defineFunction(
       const padded = known(e.one("Concat", [qkv as string, zero], { axis: 1 }), 1, longer, width);
       const int32 = (name: string): string => e.one("Cast", [name], { to: 6 });
       const length = e.one("Add", [past as string, int32(e.dim(t))]);
+      const count = (dim: Dim): string => e.one("Reshape", [e.dim(dim), e.ints()]);
+      const order = (): string => e.one("Range", [count(0), count(longer), count(1)]);
+      const row = (name: string): string => e.one("Unsqueeze", [name, e.ints(0)]);
+      const places = place === undefined ? [] : [row(e.one("Add", [e.one("Cast", [place], { to: 7 }), order()]))];
       const [z, keys, values] = e.node(
         "GroupQueryAttention",
-        [padded, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable] as string[],
+        [padded, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable, ...places] as string[],
         {
           ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
           ...(window !== undefined && { local_window_size: window }),
@@ -168,16 +176,18 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   const [q0, cosTable, sinTable, positions] = q.node.inputs as [Value, Value, Value, Value];
   const [k0, kCos, kSin, kPositions] = k.node.inputs as [Value, Value, Value, Value];
   const sameTables = valueHash(cosTable) === valueHash(kCos) && valueHash(sinTable) === valueHash(kSin);
-  const own = [positions, kPositions].every(
-    (p) => isPositionsFrom(p.node) && valueHash(p.node.inputs[0] as Value) === valueHash(past),
-  );
+  // q and k are rotated by the same positions, counted from the tokens before
+  const places = [positions, kPositions].map((p) => (isPositionsFrom(p.node) ? p.node.inputs[0] : undefined));
+  const [place, kPlace] = places;
+  const own = place !== undefined && kPlace !== undefined && valueHash(place) === valueHash(kPlace);
   const [, t, heads, headSize] = q0.shape as [1, Dim, number, number];
   const kvHeads = k0.shape[2] as number;
   // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8
   if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
   const flat = [q0, k0, v].map((x, i) => reshape(x, [1, t, (i === 0 ? heads : kvHeads) * headSize]));
   const qkv = packedRow([q0, k0, v]) ?? splitOrigin(flat) ?? concat(flat, -1);
-  const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable], {
+  const elsewhere = valueHash(place) === valueHash(past) ? [] : [place];
+  const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable, ...elsewhere], {
     heads,
     kvHeads,
     headSize,
