@@ -117,7 +117,8 @@ async function test(node, args, full) {
   if (files.length === 0) fail(`no *.test.ts below ${some.join(", ")}`);
   say(`running ${files.length} test files${paths.length > 0 ? " (a selection: without the check)" : ""} …`);
   const env = full ? { ...process.env, IRORI_FULL: "1" } : process.env;
-  const runner = ["--test", "--test-concurrency=2", "--test-timeout=600000", "--test-reporter=spec"];
+  const timeout = full ? 1_800_000 : 600_000; // the peers are installed by the tests that need them
+  const runner = ["--test", "--test-concurrency=2", `--test-timeout=${timeout}`, "--test-reporter=spec"];
   return start(node, [...runner, ...flags, ...files], { env });
 }
 

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { add, gather, linear, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Config, Head, RotaryTables, Tokens, Weights } from "./family.ts";
 import { addedTo, attendByHeads, gatedMlp, type HeadOptions, inEveryLayer, inLayer } from "./layers.ts";
-import { rotaryMembers, rotaryOf } from "./rotary-config.ts";
+import { rotaryMembers, rotaryOf, rotaryPositions } from "./rotary-config.ts";
 import { type Rotary, tablesOf } from "./rotary-tables.ts";
 import { checked, size } from "./settings.ts";
 
@@ -46,7 +46,7 @@ export function gatedConfig(c: GatedJson, family: string, { isTied = false, thet
       heads: c.num_attention_heads,
       kvHeads: c.num_key_value_heads ?? c.num_attention_heads,
       headSize: c.head_dim ?? c.hidden_size / c.num_attention_heads,
-      maxPositions: c.max_position_embeddings,
+      maxPositions: rotaryPositions(c, c.max_position_embeddings),
       epsilon: c.rms_norm_eps,
       rotary: rotaryOf(c, c.max_position_embeddings, theta),
       isTied: c.tie_word_embeddings ?? isTied,

@@ -16,7 +16,7 @@ import {
 } from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
-import { rotaryMembers, rotaryOf } from "./rotary-config.ts";
+import { rotaryMembers, rotaryOf, rotaryPositions } from "./rotary-config.ts";
 import { type Rotary, tablesOf } from "./rotary-tables.ts";
 import { checked, readSettings, size } from "./settings.ts";
 
@@ -68,7 +68,7 @@ function parseConfig(json: unknown): GptNeoxConfig {
       heads: c.num_attention_heads,
       kvHeads: c.num_attention_heads,
       headSize: c.hidden_size / c.num_attention_heads,
-      maxPositions: c.max_position_embeddings,
+      maxPositions: rotaryPositions(settings, c.max_position_embeddings),
       epsilon: c.layer_norm_eps,
       rotary: rotaryOf(settings, c.max_position_embeddings),
       activation: c.hidden_act,

@@ -20,6 +20,8 @@ const settings = z.looseObject({
   low_freq_factor: positive.optional(),
   high_freq_factor: positive.optional(),
   original_max_position_embeddings: z.number().int().positive().optional(),
+  short_factor: z.array(positive).optional(),
+  long_factor: z.array(positive).optional(),
 });
 type Settings = z.infer<typeof settings>;
 
@@ -29,6 +31,7 @@ export const rotaryMembers = {
   rope_theta: positive.optional(),
   rope_scaling: settings.nullish(),
   partial_rotary_factor: positive.max(1).optional(),
+  original_max_position_embeddings: z.number().int().positive().optional(),
 };
 /** As `rotaryMembers`, with one entry for each kind of layer. */
 export const rotaryByKind = z.record(z.string(), settings);
@@ -38,11 +41,34 @@ export interface RotaryJson {
   readonly rope_theta?: number | undefined;
   readonly rope_scaling?: Settings | null | undefined;
   readonly partial_rotary_factor?: number | undefined;
+  readonly original_max_position_embeddings?: number | undefined;
+}
+
+/** The settings, wherever this spelling has them. */
+const settingsOf = ({
+  rope_parameters,
+  rope_scaling,
+  original_max_position_embeddings: original,
+}: RotaryJson): Settings => ({
+  ...(original !== undefined && { original_max_position_embeddings: original }),
+  ...(rope_parameters ?? rope_scaling ?? {}),
+});
+const typeOf = (s: Settings): string => s.rope_type ?? s.type ?? "default";
+
+/**
+ * Positions of a text that Irori runs. "longrope" turns all of a text otherwise as soon as it is longer than the original
+ * positions: Irori stays within them.
+ */
+export function rotaryPositions(json: RotaryJson, maxPositions: number): number {
+  const s = settingsOf(json);
+  return typeOf(s) === "longrope"
+    ? Math.min(s.original_max_position_embeddings ?? maxPositions, maxPositions)
+    : maxPositions;
 }
 
 /** @param maxPositions `max_position_embeddings`: what "dynamic" and "yarn" were trained for, unless the settings say */
 export function rotaryOf(json: RotaryJson, maxPositions: number, theta = 10000): Rotary {
-  const all: Settings = json.rope_parameters ?? json.rope_scaling ?? {};
+  const all = settingsOf(json);
   return {
     theta: all.rope_theta ?? json.rope_theta ?? theta,
     scaling: scalingOf(all, maxPositions),
@@ -51,7 +77,7 @@ export function rotaryOf(json: RotaryJson, maxPositions: number, theta = 10000):
 }
 
 function scalingOf(s: Settings, maxPositions: number): RotaryScaling {
-  const type = s.rope_type ?? s.type ?? "default";
+  const type = typeOf(s);
   const need = (name: keyof Settings): number => {
     const value = s[name];
     if (typeof value === "number") return value;
@@ -76,11 +102,13 @@ function scalingOf(s: Settings, maxPositions: number): RotaryScaling {
       };
     case "yarn":
       return yarnOf(s, need("factor"), maxPositions);
+    case "longrope":
+      return longropeOf(s, need("original_max_position_embeddings"), maxPositions);
     default:
       throw new IroriError("unsupported", {
         what: "config.json: rotary scaling is not supported",
         got: type,
-        wanted: "default, linear, dynamic, llama3 or yarn",
+        wanted: "default, linear, dynamic, llama3, yarn or longrope",
       });
   }
 }
@@ -99,4 +127,14 @@ function yarnOf(s: Settings, factor: number, maxPositions: number): RotaryScalin
     isTruncated: s.truncate ?? true,
     magnitude: s.attention_factor ?? byScales,
   };
+}
+
+/** Ding et al. 2024, for texts within the original positions: each frequency has a divisor, and all share a temperature. */
+function longropeOf(s: Settings, originalPositions: number, maxPositions: number): RotaryScaling {
+  if (s.short_factor === undefined)
+    throw new IroriError("unsupported", { what: 'config.json: rotary scaling "longrope" lacks short_factor' });
+  const factor = s.factor ?? maxPositions / originalPositions;
+  const magnitude =
+    s.attention_factor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions)));
+  return { type: "factors", factors: s.short_factor, magnitude };
 }

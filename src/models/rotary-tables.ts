@@ -33,8 +33,8 @@ export type RotaryScaling =
       /** Factor of the tables. */
       readonly magnitude: number;
     }
-  /** Divisors of each frequency, as GGUF's rope_freqs.weight stores them. */
-  | { readonly type: "factors"; readonly factors: readonly number[] };
+  /** Divisors of each frequency (longrope's, or GGUF's rope_freqs.weight), and a factor of the tables. */
+  | { readonly type: "factors"; readonly factors: readonly number[]; readonly magnitude?: number };
 
 /** θ^(−2i/R) for i < R/2, scaled. */
 export function inverseFrequencies(theta: number, size: number, scaling: RotaryScaling): Float32Array {
@@ -47,7 +47,7 @@ export function inverseFrequencies(theta: number, size: number, scaling: RotaryS
     case "factors":
       if (scaling.factors.length !== plain.length)
         throw new IroriError("bad-file", {
-          what: "rope_freqs.weight does not fit the rotary size",
+          what: "divisors of rotary frequencies do not fit the rotary size",
           got: scaling.factors.length,
           wanted: plain.length,
         });
@@ -98,6 +98,6 @@ export function rotaryTables(frequencies: Float32Array, positions: number, magni
 /** The tables of a model: its rotary settings, head size and context. */
 export function tablesOf({ theta, scaling, share }: Rotary, headSize: number, positions: number): RotaryTables {
   const size = Math.floor(headSize * share);
-  const magnitude = scaling.type === "yarn" ? scaling.magnitude : 1;
+  const magnitude = "magnitude" in scaling ? scaling.magnitude : 1;
   return rotaryTables(inverseFrequencies(theta, size, scaling), positions + 1, magnitude);
 }
