@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Engine, type EngineEvent, GREEDY, type Lease } from "../src/engine/mod.ts";
-import type { InterventionSpec, Numbers } from "../src/hooks/mod.ts";
+import type { Adapter, InterventionSpec, Numbers } from "../src/hooks/mod.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
 let engine: Engine;
@@ -69,6 +69,41 @@ test("the serving form: strength 0 is the plain answer, strength moves it, and a
   assert.notDeepEqual(await answer(lease, [steer(-20)]), plain);
   assert.equal(events.filter(({ type }) => type === "compile").length, compiled);
 });
+
+test("an adapter over quantised weights moves the model as it does over float32 ones", async () => {
+  const hook = "blocks.29.hook_resid_post";
+  const prompt = { ids: [] as number[] };
+  const inside: Record<string, Float32Array[]> = {};
+  for (const form of ["f32", "blocks"] as const) {
+    await using lease = await engine.lease("smollm2-135m", { form });
+    prompt.ids = lease.tokenize(TEXT);
+    for (const adapter of [undefined, await adapterFor(engine)]) {
+      const request = { prompt, seed: 1, sampling: GREEDY, maxTokens: 1, capture: [hook], adapter };
+      for await (const event of lease.generate(request))
+        if (event.type === "captured")
+          inside[form] = [...(inside[form] ?? []), Float32Array.from(event.tensors[hook]?.data as Float32Array)];
+    }
+  }
+  const [plain, adapted] = inside.f32 as [Float32Array, Float32Array];
+  const [quantised, both] = inside.blocks as [Float32Array, Float32Array];
+  const apart = (a: Float32Array, b: Float32Array) => Math.hypot(...a.map((x, i) => x - (b[i] as number)));
+  assert.ok(apart(plain, adapted) > 5 * apart(plain, quantised), "the adapter hardly does anything");
+  assert.ok(apart(adapted, both) < 3 * apart(plain, quantised), `${apart(adapted, both)}, ${apart(plain, quantised)}`);
+});
+
+/** A change of q and v in every layer, and of the MLP's outputs in one. */
+async function adapterFor(engine: Engine): Promise<Adapter> {
+  await using lease = await engine.lease("smollm2-135m", { form: "f32", warm: false });
+  const { family, config } = await lease.inside();
+  const changes = [...family.weights(config)].flatMap(([weight, shape], seed) => {
+    if (!/(q_proj|v_proj|layers\.7\.mlp\.down_proj)\.weight$/.test(weight)) return [];
+    const [out, width] = shape as [number, number];
+    const wave = (length: number, by: number) =>
+      Float32Array.from({ length }, (_, i) => Math.sin(i * by + seed) * 0.25);
+    return [{ weight, rank: 4, scale: 2, a: wave(4 * width, 1.7), b: wave(4 * out, 2.3) }];
+  });
+  return { changes, config: {} };
+}
 
 test("a steered answer and a plain one at once do not disturb each other", async () => {
   await using lease = await engine.lease("smollm2-135m");

@@ -2,9 +2,9 @@
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
 import { cancelled, Flights, IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
-import type { InterventionSpec, Numbers } from "../hooks/mod.ts";
-import { Runtime, Tensor } from "../runtime/mod.ts";
+import { Runtime } from "../runtime/mod.ts";
 import { type ChatMessage, encodeChat } from "../text/mod.ts";
+import type { Inside } from "./changed-step.ts";
 import {
   type Answer,
   contextOf,
@@ -16,7 +16,7 @@ import {
 import { CHUNK } from "./kv-cache.ts";
 import type { Form, Manifest } from "./manifest.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
-import type { EngineEvent, Step } from "./programs.ts";
+import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
 import { SCORE_CHUNK, type Score, score } from "./score.ts";
@@ -55,14 +55,6 @@ export type Prompt =
   | { readonly text: string; readonly control?: boolean }
   | { readonly messages: readonly ChatMessage[] }
   | { readonly ids: readonly number[] };
-
-/** What a request changes inside the model, in the prompt and in every token made: no other request sees it. */
-export interface Inside {
-  /** Positions count from the prompt's start, negative ones back from its end; without them the tokens made are meant too. */
-  readonly interventions?: readonly InterventionSpec[] | undefined;
-  /** Tensors that interventions name. */
-  readonly tensors?: Readonly<Record<string, Numbers>> | undefined;
-}
 
 export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest, "ids" | "seed" | "sampling">> {
   readonly prompt: Prompt;
@@ -138,6 +130,7 @@ export class Lease implements AsyncDisposable {
       ignoreEos: request.ignoreEos ?? false,
       sampling: { ...DEFAULT_SAMPLING, ...request.sampling },
     };
+    if (full.stop.length > 0) void this.#held().tokenizer; // texts that end an answer need one
     const setting = await this.#setting(options.signal, request).catch((error: unknown) => {
       if (error instanceof IroriError && error.code === "cancelled") return undefined;
       throw error;
@@ -148,8 +141,8 @@ export class Lease implements AsyncDisposable {
 
   /** Token ids of a prompt, a bos in front where the model wants one. */
   async promptIds(prompt: Prompt): Promise<number[]> {
-    const { tokenizer } = this.#held();
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
+    const { tokenizer } = this.#held();
     if ("messages" in prompt) {
       return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt: true });
     }
@@ -226,10 +219,10 @@ export class Lease implements AsyncDisposable {
   async #setting(signal?: AbortSignal, inside: Inside = {}): Promise<GenerationSetting> {
     const resident = this.#held();
     const asked = this.#engine.now();
-    const opening = inside.interventions?.length
-      ? intervenedStep(resident, inside)
-      : resident.step().then((step) => ({ step }));
-    const { step, further } = await unlessAborted<{ step: Step; further?: GenerationSetting["further"] }>(
+    const isPlain = !inside.interventions?.length && !inside.adapter && !inside.capture?.length;
+    const plain = () => resident.step().then((step) => ({ step }));
+    const opening = isPlain ? plain() : changedStep(resident, inside).then((changed) => changed ?? plain());
+    const { step, extras } = await unlessAborted<Pick<GenerationSetting, "step" | "extras">>(
       opening,
       signal,
       `opening ${this.model}`,
@@ -240,9 +233,9 @@ export class Lease implements AsyncDisposable {
     return {
       model: this.model,
       config: this.manifest.config,
-      tokenizer: resident.tokenizer,
+      tokenizer: resident.hasTokenizer ? resident.tokenizer : undefined,
       step,
-      further,
+      extras,
       openMs,
       inTurn: (step) => resident.inTurn(step),
       now: this.#engine.now,
@@ -254,22 +247,13 @@ export class Lease implements AsyncDisposable {
   }
 }
 
-/** The step with interventions, and the values of their inputs for each run: positions count from the prompt's start, or back from its end. */
-async function intervenedStep(resident: Resident, { interventions = [], tensors = {} }: Inside) {
-  const { interventionInputs, interventionsOf } = await import("../hooks/mod.ts");
-  const { step, shapes } = await resident.intervened(interventionsOf(interventions));
-  const dtypes = new Map(step.flatMap(({ inputs }) => inputs).map(({ name, dtype }) => [name, dtype]));
-  const further = (promptTokens: number) => (past: number, count: number) => {
-    const spans = [[-past, promptTokens - past]] as const;
-    const batch = { dims: { T0: count }, spans, tensors, isOpen: true };
-    return Object.fromEntries(
-      Object.entries(interventionInputs(interventions, shapes, batch)).map(([name, { shape, data }]) => [
-        name,
-        Tensor.of(dtypes.get(name) ?? "float32", shape, data as never),
-      ]),
-    );
-  };
-  return { step, further };
+/** The step of a request that changes or reads the inside; undefined for one that does not. */
+async function changedStep(resident: Resident, inside: Inside) {
+  const { changeOf, extrasOf } = await import("./changed-step.ts");
+  const change = changeOf(inside);
+  if (change === undefined) return undefined;
+  const { step, shapes } = await resident.changed(change);
+  return { step, extras: (promptTokens: number) => extrasOf(inside, step, shapes, promptTokens) };
 }
 
 /** The answer to a request that was cancelled before the model was open. */

@@ -1,11 +1,12 @@
 // One answer: prompt in chunks, then a token a step, as a stream of plain data.
 // It does not know who asks, where the model came from or what else runs.
 import { cancelled, IroriError, seededRandom } from "../base/mod.ts";
+import type { Numbers } from "../hooks/mod.ts";
 import type { Config } from "../models/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
 import { CHUNK, KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
-import { Row, type StepInputs } from "./row.ts";
+import { Row, type StepExtras } from "./row.ts";
 import { type Candidates, checkSampling, type Sampling, sample } from "./sampling.ts";
 import { StopText } from "./stop-text.ts";
 
@@ -44,6 +45,8 @@ export interface Answer {
 
 export type GenerationEvent =
   | { readonly type: "prefill"; readonly done: number; readonly total: number }
+  /** Values at HookPoints of the tokens that were just fed, the first of them at place `from`: [1, tokens, …]. */
+  | { readonly type: "captured"; readonly from: number; readonly tensors: Readonly<Record<string, Numbers>> }
   /** A token; its text may be empty while a character or a stop text is not complete. */
   | { readonly type: "token"; readonly id: number; readonly text: string }
   | ({ readonly type: "end" } & Answer);
@@ -51,11 +54,12 @@ export type GenerationEvent =
 export interface GenerationSetting {
   readonly model: string;
   readonly config: Config;
-  readonly tokenizer: Tokenizer;
+  /** Absent: the answer is token ids alone. */
+  readonly tokenizer: Tokenizer | undefined;
   readonly step: Step;
   readonly openMs: number;
-  /** Inputs that the step has beside the usual ones, for an answer to a prompt of so many tokens. */
-  readonly further?: ((promptTokens: number) => StepInputs) | undefined;
+  /** What the step has beside the usual inputs and outputs, for an answer to a prompt of so many tokens. */
+  readonly extras?: ((promptTokens: number) => StepExtras) | undefined;
   /** Runs one step when it is this generation's turn. */
   readonly inTurn: <T>(step: () => Promise<T>) => Promise<T>;
   /** Milliseconds of a steady clock. */
@@ -79,6 +83,10 @@ export function contextOf(
   return Math.min(ids + maxTokens, config.maxPositions);
 }
 
+function* captured({ captured: tensors }: Row, from: number): Generator<GenerationEvent> {
+  if (Object.keys(tensors).length > 0) yield { type: "captured", from, tensors };
+}
+
 /** Streams an answer. An aborted signal ends it with stop "cancelled" and the tokens so far, within one step. */
 export async function* generate(
   setting: GenerationSetting,
@@ -90,11 +98,11 @@ export async function* generate(
   const start = now();
   const context = contextOf(setting, request.ids.length, request.maxTokens);
   using cache = new KvCache(config, context);
-  using row = new Row(setting.step, cache, config.vocabSize, setting.further?.(request.ids.length));
+  using row = new Row(setting.step, cache, config.vocabSize, setting.extras?.(request.ids.length));
   const random = seededRandom(request.seed);
   const ids: number[] = [];
   const seen = new Set(request.ids);
-  const stream = tokenizer.stream();
+  const stream = tokenizer?.stream();
   const stopText = new StopText(request.stop);
   let text = "";
   let stop: StopReason = "length";
@@ -107,18 +115,22 @@ export async function* generate(
     for (let at = 0; at < request.ids.length; at += CHUNK) {
       const chunk = request.ids.slice(at, at + CHUNK);
       candidates = await step(chunk);
+      yield* captured(row, at);
       yield { type: "prefill", done: at + chunk.length, total: request.ids.length };
     }
     const room = Math.min(request.maxTokens, context - request.ids.length);
     while (ids.length < room) {
       if (signal?.aborted) throw cancelled("the answer", signal);
-      if (ids.length > 0) candidates = await step(ids.slice(-1));
+      if (ids.length > 0) {
+        candidates = await step(ids.slice(-1));
+        yield* captured(row, request.ids.length + ids.length - 1);
+      }
       const id = sample(candidates as Candidates, request.sampling, seen, random);
       firstAt ??= now();
       ids.push(id);
       seen.add(id);
-      const isEnd = tokenizer.eosIds.includes(id) && !request.ignoreEos;
-      const piece = isEnd ? "" : stopText.push(stream.push(id));
+      const isEnd = !request.ignoreEos && (tokenizer?.eosIds.includes(id) ?? false);
+      const piece = isEnd ? "" : stopText.push(stream?.push(id) ?? "");
       text += piece;
       yield { type: "token", id, text: piece };
       if (isEnd || stopText.isFound) {
@@ -130,7 +142,7 @@ export async function* generate(
     if (!(error instanceof IroriError) || error.code !== "cancelled") throw error;
     stop = "cancelled";
   }
-  const rest = stopText.isFound ? "" : stopText.push(stream.end()) + stopText.end();
+  const rest = stopText.isFound ? "" : stopText.push(stream?.end() ?? "") + stopText.end();
   const end = now();
   const decodeMs = firstAt === undefined ? 0 : end - firstAt;
   yield {

@@ -64,6 +64,16 @@ export class KvCache implements Disposable {
     return this.#length;
   }
 
+  /** By the symbol of a cache's axis in a step of one row: its capacity, and the tokens that it holds. */
+  get sizes(): Readonly<Record<string, { readonly capacity: number; readonly held: number }>> {
+    const sizes: Record<string, { capacity: number; held: number }> = {
+      C0: { capacity: this.context + SPARE, held: this.#length },
+    };
+    for (const { window, capacity, past } of this.#windowed.values())
+      sizes[`C0_${window}`] = { capacity, held: past.data[0] as number };
+    return sizes;
+  }
+
   /** Makes room for the keys and values of so many tokens, which a step then writes behind those that are there. */
   makeRoom(tokens: number): void {
     for (const { window, capacity, tensors, past } of this.#windowed.values()) {

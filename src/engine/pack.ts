@@ -4,11 +4,9 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
-import { type Intervention, shapesAt, withInterventions } from "../hooks/mod.ts";
 import { decoderNamed } from "../models/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import {
-  type Dim,
   fold,
   fuse,
   type Graph,
@@ -18,6 +16,7 @@ import {
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
+import { changedGraph, type Shapes, type StepChange } from "./changed-step.ts";
 import { extentsOf, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import {
@@ -54,26 +53,22 @@ export async function makeStep(folder: string, manifest: Manifest, runtime: Runt
   return writeStep(packed, rows, stages);
 }
 
-/** A step with interventions: its stages, and the shapes of the values that are changed. */
-export interface IntervenedStep extends StepFile {
-  readonly shapes: ReadonlyMap<string, readonly Dim[]>;
+/** A step that is changed or read inside: its stages, and the shapes at its HookPoints. */
+export interface ChangedStep extends StepFile {
+  readonly shapes: Shapes;
 }
 
-/** The step of one row with interventions, over the same pages as the others. */
-export async function makeIntervened(
+/** The step of one row with changes, over the same pages as the others. */
+export async function makeChanged(
   folder: string,
   manifest: Manifest,
   runtime: Runtime,
-  list: readonly Intervention[],
-): Promise<IntervenedStep> {
+  change: StepChange,
+): Promise<ChangedStep> {
   const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
-  const step = stepOf(manifest, 1);
-  const shapes = shapesAt(
-    step,
-    list.map(({ hook }) => hook),
-  );
+  const { graph, shapes } = changedGraph(stepOf(manifest, 1), change);
   const raw = locateIn(manifest);
-  const stages = stagesOf(withInterventions(step, list), manifest.config).map((stage) =>
+  const stages = stagesOf(graph, manifest.config).map((stage) =>
     stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
   );
   return { stages, check: packed.check, shapes };

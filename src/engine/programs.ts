@@ -1,13 +1,12 @@
 // The Programs of a prepared model: opened when first asked for, once for any number of callers, equal ones once.
 // It does not know tokenizers or requests.
 import { IroriError } from "../base/mod.ts";
-import type { Intervention } from "../hooks/mod.ts";
 import type { Program, Runtime } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
+import type { Shapes, StepChange } from "./changed-step.ts";
 import { type HeldProgram, KeptPrograms } from "./kept-programs.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
-import type { IntervenedStep } from "./pack.ts";
 import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
 
 /** Something that took time, and why. */
@@ -43,7 +42,7 @@ export class Programs implements AsyncDisposable {
   readonly #options: ProgramsOptions;
   readonly #manifest: Manifest;
   readonly #steps = new Map<number, Promise<Step>>();
-  readonly #intervened = new Map<string, Promise<{ readonly step: Step; readonly shapes: IntervenedStep["shapes"] }>>();
+  readonly #changed = new Map<string, Promise<{ readonly step: Step; readonly shapes: Shapes }>>();
   readonly #stages = new Map<string, Promise<Program>>();
   readonly #graphs = new KeptPrograms(16);
   readonly #checks = new Map<string, Promise<void>>();
@@ -73,15 +72,13 @@ export class Programs implements AsyncDisposable {
     );
   }
 
-  /** The step of one row with interventions: opened once for any numbers and places of them. */
-  intervened(
-    list: readonly Intervention[],
-  ): Promise<{ readonly step: Step; readonly shapes: IntervenedStep["shapes"] }> {
-    return once(this.#intervened, JSON.stringify(list), async () => {
+  /** The step of one row with changes: opened once for any numbers and places of them. */
+  changed(change: StepChange): Promise<{ readonly step: Step; readonly shapes: Shapes }> {
+    return once(this.#changed, JSON.stringify(change), async () => {
       const runtime = await this.#options.runtime();
       await this.step(1); // packs where that was not done, and has damaged pages made anew
-      const { makeIntervened } = await import("./pack.ts");
-      const { stages, check, shapes } = await makeIntervened(this.#options.folder, this.#manifest, runtime, list);
+      const { makeChanged } = await import("./pack.ts");
+      const { stages, check, shapes } = await makeChanged(this.#options.folder, this.#manifest, runtime, change);
       return { step: await this.#compile(runtime, 1, { stages, check }), shapes };
     });
   }
@@ -146,10 +143,10 @@ export class Programs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled([...this.#steps.values(), ...this.#intervened.values()]);
+    await Promise.allSettled([...this.#steps.values(), ...this.#changed.values()]);
     await this.#closeStages();
     await this.#graphs[Symbol.asyncDispose]();
-    this.#intervened.clear();
+    this.#changed.clear();
     this.#steps.clear();
     this.#checks.clear();
   }

@@ -3,9 +3,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
-import type { Intervention } from "../hooks/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
+import type { StepChange } from "./changed-step.ts";
 import type { HeldProgram } from "./kept-programs.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
@@ -74,6 +74,11 @@ export class Resident implements AsyncDisposable {
     return new Resident(model, manifest, tokenizer, programs);
   }
 
+  /** Whether texts can be had from the model, not token ids alone. */
+  get hasTokenizer(): boolean {
+    return this.#tokenizer !== undefined;
+  }
+
   /** Throws "unsupported", with the reason, where the model came without one that is run here. */
   get tokenizer(): Tokenizer {
     if (this.#tokenizer !== undefined) return this.#tokenizer;
@@ -104,9 +109,9 @@ export class Resident implements AsyncDisposable {
     return this.#programs.of(graph);
   }
 
-  /** The step of one row with interventions; equal ones, whatever their numbers, are opened once. */
-  intervened(list: readonly Intervention[]) {
-    return this.#programs.intervened(list);
+  /** The step of one row with changes; equal ones, whatever their numbers, are opened once. */
+  changed(change: StepChange) {
+    return this.#programs.changed(change);
   }
 
   /** The step of `rows` rows; opened once for any number of callers. */

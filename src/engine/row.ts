@@ -1,6 +1,7 @@
 // One row over a step: its tokens go in, the candidates of the last position come out; its KvCache grows in place.
 // It does not know text, sampling or other rows.
 import { IroriError } from "../base/mod.ts";
+import type { Numbers } from "../hooks/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 import { candidatesOf, refine } from "./candidates.ts";
 import { CHUNK, type KvCache } from "./kv-cache.ts";
@@ -75,21 +76,36 @@ function largestOf(values: ArrayLike<number>): number {
   return best;
 }
 
-/** Further inputs of a step, for `count` tokens behind `past` others. */
-export type StepInputs = (past: number, count: number) => Readonly<Record<string, Tensor>>;
+/** What a changed step has beside the usual inputs and outputs. */
+export interface StepExtras {
+  /** Inputs that stay. */
+  readonly fixed: Readonly<Record<string, Tensor>>;
+  /** Inputs for `count` tokens behind `past` others. */
+  readonly inputs: (past: number, count: number) => Readonly<Record<string, Tensor>>;
+  /** Where captures of `count` tokens are written, over caches of these sizes. */
+  readonly outputs: (count: number, caches: KvCache["sizes"]) => Readonly<Record<string, Tensor>>;
+  /** Captures by HookPoint from what was written there; `caches` as they were before the step. */
+  readonly read: (
+    outputs: Readonly<Record<string, Tensor>>,
+    count: number,
+    caches: KvCache["sizes"],
+  ) => Readonly<Record<string, Numbers>>;
+}
 
 export class Row implements Disposable {
   readonly #step: Step;
-  readonly #further: StepInputs | undefined;
+  readonly #extras: StepExtras | undefined;
   readonly #cache: KvCache;
   readonly #vocabSize: number;
   readonly #owned = new DisposableStack();
   #ids: Tensor<"int64"> | undefined;
+  /** What the last step captured. */
+  captured: Readonly<Record<string, Numbers>> = {};
   #results: StepResults | undefined;
   #binding: StepBinding | undefined;
 
-  constructor(step: Step, cache: KvCache, vocabSize: number, further?: StepInputs) {
-    this.#further = further;
+  constructor(step: Step, cache: KvCache, vocabSize: number, extras?: StepExtras) {
+    this.#extras = extras;
     this.#step = step;
     this.#cache = cache;
     this.#vocabSize = vocabSize;
@@ -143,19 +159,24 @@ export class Row implements Disposable {
     });
     this.#cache.makeRoom(ids.length);
     using run = new DisposableStack();
-    const further = this.#further?.(length, ids.length) ?? {};
-    for (const tensor of Object.values(further)) run.use(tensor);
-    const changed = { ...further, "ids.0": this.#ids, ...results.inputs, ...results.outputs };
+    const caches = this.#cache.sizes;
+    const inputs = this.#extras?.inputs(length, ids.length) ?? {};
+    const outputs = this.#extras?.outputs(ids.length, caches) ?? {};
+    for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) run.use(tensor);
+    const changed = { ...inputs, ...outputs, "ids.0": this.#ids, ...results.inputs, ...results.outputs };
     const sizes = { tokens: ids.length, positions: results.positions };
     if (this.#binding === undefined) {
-      const { inputs, outputs } = this.#cache.ports(0);
-      this.#binding = this.#owned.use(new StepBinding(this.#step, { ...changed, ...inputs, ...outputs }, sizes));
+      const ports = this.#cache.ports(0);
+      const fixed = { ...this.#extras?.fixed, ...ports.inputs, ...ports.outputs };
+      this.#binding = this.#owned.use(new StepBinding(this.#step, { ...changed, ...fixed }, sizes));
     } else this.#binding.set(changed, sizes);
     await this.#binding.run(signal);
+    this.captured = this.#extras?.read(outputs, ids.length, caches) ?? {};
     this.#cache.added(ids.length);
   }
 
   [Symbol.dispose](): void {
+    for (const tensor of Object.values(this.#extras?.fixed ?? {})) tensor[Symbol.dispose]();
     this.#owned.dispose();
   }
 }

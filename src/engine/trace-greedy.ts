@@ -26,7 +26,7 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
     const tensors = { ...request.tensors, ...own };
     const interventions = (request.interventions ?? []).flatMap((spec) => ofRow(spec, r, length, own));
     while (text.length < length + count) {
-      const alone = { ids: [text], interventions, tensors, adapter: request.adapter, only: [-1] };
+      const alone = { ids: [text], interventions, tensors, adapter: adapterOf(request, r), only: [-1] };
       const { logits } = await trace(model, alone, true);
       text.push(likeliest((logits as Numbers).data as Float32Array, r));
     }
@@ -34,6 +34,9 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
   }
   return made;
 }
+
+const adapterOf = ({ adapter }: TraceRequest, row: number) =>
+  adapter === undefined || "changes" in adapter ? adapter : adapter[row];
 
 /** The largest of one position's logits; throws where one is not finite. */
 function likeliest(logits: Float32Array, row: number): number {

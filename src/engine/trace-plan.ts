@@ -32,7 +32,7 @@ import {
 import { type LogitsAt, tokenLoss } from "./token-loss.ts";
 
 /** A model as its family's program over its weights. */
-export interface Inside {
+export interface Model {
   readonly family: Family;
   readonly config: Config;
   readonly weights: Weights;
@@ -49,7 +49,9 @@ export interface Asked {
   readonly outputs: readonly string[] | undefined;
   /** HookPoints whose values are given. */
   readonly from: readonly string[];
-  readonly adapter: readonly Pick<LowRank, "weight" | "rank" | "scale">[];
+  readonly adapter: readonly LowRank[];
+  /** Each row has an adapter of its own. */
+  readonly isAdaptedByRow: boolean;
   readonly gradients:
     | {
         readonly of: "loss" | "metric";
@@ -76,10 +78,10 @@ const rows = (name: string): Value => input(name, "int64", ["B", "T"]);
  * Inputs: ids, positions and mask int64 [B, T]; `places` int64 [B, P] (of B · T) where only some positions are wanted; of a
  * loss those of `tokenLoss`; of a metric, `rows` and `targets` int64 [B, M] and `factors` float32 [B, M].
  */
-export function planTrace(inside: Inside, asked: Asked): TracePlan {
+export function planTrace(model: Model, asked: Asked): TracePlan {
   const { adapter, from, interventions, gradients, isSome } = asked;
-  const whole = withLora(wholeGraph(inside, asked), ADAPTER, adapter);
-  refuseTypes(inside, asked, whole);
+  const whole = withLora(wholeGraph(model, asked), ADAPTER, adapter, { rows: asked.isAdaptedByRow });
+  refuseTypes(model, asked, whole);
   const outputs = wantedOutputs(asked, whole);
   const given = shapesAt(whole, from);
   const resumed = from.length === 0 ? whole : resumeAt(whole, ...from);
@@ -95,7 +97,7 @@ export function planTrace(inside: Inside, asked: Asked): TracePlan {
   const by = matchHookPoints(changed, gradients?.at ?? []);
   const tapped = withTaps(changed, [...new Set([...captures, ...by])]);
   const wanted = [...outputs, ...captures, ...(gradients ? [gradients.of, ...by.map((name) => `grad.${name}`)] : [])];
-  const parameters = gradients?.parameters ? parametersOf(inside) : {};
+  const parameters = gradients?.parameters ? parametersOf(model) : {};
   const narrow = narrowRows(tapped);
   const all = gradients ? withGradients(narrow, gradients.of === "loss" ? "loss" : TOTAL, parameters, by) : narrow;
   const isWanted = (name: string) => wanted.includes(name) || name.slice("grad.".length) in parameters;
@@ -111,10 +113,10 @@ const TOTAL = "metric.total";
 
 /** The model over whole sequences, unhooked. */
 export function wholeGraph(
-  inside: Inside,
+  model: Model,
   { hasTypes, isSome, gradients }: Pick<Asked, "hasTypes" | "isSome" | "gradients">,
 ) {
-  const { family, config, weights } = inside;
+  const { family, config, weights } = model;
   const types = hasTypes ? rows("types") : undefined;
   const tokens = wholeSequence(rows("ids"), rows("positions"), maskOf(rows("mask"), family.isCausal), types);
   const hidden = family.trace(config, weights, tokens);
@@ -155,7 +157,7 @@ function atPlaces(name: string, value: Value): Value {
   return value.rank > 2 && value.shape[1] === "T" ? gather(flat(value), places) : value;
 }
 
-function parametersOf({ family, config, weights }: Inside): Record<string, Value> {
+function parametersOf({ family, config, weights }: Model): Record<string, Value> {
   return Object.fromEntries([...family.weights(config)].map(([name, shape]) => [name, weights(name, shape)]));
 }
 
@@ -176,7 +178,7 @@ function wantedOutputs({ outputs, capture, gradients }: Asked, { outputs: all }:
   return outputs ?? known;
 }
 
-function refuseTypes({ family }: Inside, { hasTypes }: Asked, whole: Graph): void {
+function refuseTypes({ family }: Model, { hasTypes }: Asked, whole: Graph): void {
   if (!hasTypes || inputsOf(whole).some(({ name }) => name === "types")) return;
   throw new IroriError("bad-input", {
     what: `a ${family.name} has no kinds of text`,

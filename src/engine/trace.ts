@@ -6,6 +6,8 @@ import {
   type InterventionSpec,
   interventionInputs,
   interventionsOf,
+  type LowRank,
+  loraByRow,
   loraValues,
   type Numbers,
 } from "../hooks/mod.ts";
@@ -13,7 +15,7 @@ import { Tensor } from "../runtime/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, inputsOf, type TensorType } from "../tensor/mod.ts";
 import type { HeldProgram } from "./kept-programs.ts";
 import { lossChunks, tokenLossInputs } from "./token-loss.ts";
-import { ADAPTER, type Asked, type Inside, planTrace, type TracePlan, wholeGraph } from "./trace-plan.ts";
+import { ADAPTER, type Asked, type Model, planTrace, type TracePlan, wholeGraph } from "./trace-plan.ts";
 import { checkedRows, integers, placesOf, type Rows, type RowsRequest, targetsOf } from "./trace-rows.ts";
 
 export interface TraceRequest extends RowsRequest {
@@ -28,8 +30,8 @@ export interface TraceRequest extends RowsRequest {
   readonly tensors?: Readonly<Record<string, Numbers>> | undefined;
   /** Values at HookPoints, [B, T, …], to go on from: nothing that only they need is computed. */
   readonly from?: Readonly<Record<string, Numbers>> | undefined;
-  /** Low-rank changes of the model's weights, as an adapter's folder holds them. */
-  readonly adapter?: Adapter | undefined;
+  /** Low-rank changes of the model's weights, as an adapter's folder holds them: for all rows, or one (or none) for each. */
+  readonly adapter?: Adapter | readonly (Adapter | undefined)[] | undefined;
   /** `true`: the loss, and its gradient by every parameter. */
   readonly gradients?: boolean | GradientRequest | undefined;
 }
@@ -58,7 +60,7 @@ export interface LogitWeight {
 /** Outputs, captures under their HookPoints' names, loss or metric, and gradients. */
 export type Traced = Readonly<Record<string, Numbers>>;
 
-export interface TraceModel extends Inside {
+export interface TraceModel extends Model {
   /** Opens the Program of a Graph over the model's weights; it is the caller's until disposed of. */
   readonly program: (g: Graph) => Promise<HeldProgram>;
   /** Plans by what they were made for, the latest last. */
@@ -68,9 +70,11 @@ export interface TraceModel extends Inside {
 export async function trace(model: TraceModel, request: TraceRequest, isOpen = false): Promise<Traced> {
   const rows = checkedRows(model.config, request);
   const targets = wantsLoss(request) ? targetsOf(rows) : undefined;
-  const plan = planOf(model, askedOf(request, lossChunks(targets?.ids.length ?? 0)));
+  const adapted = adapterOf(request, rows);
+  const plan = planOf(model, askedOf(request, adapted, lossChunks(targets?.ids.length ?? 0)));
   const values = {
     ...valuesOf(model, request, rows, plan, isOpen),
+    ...adapted.values,
     ...(targets && tokenLossInputs(targets.places, targets.ids)),
   };
   using held = await model.program(plan.graph);
@@ -80,16 +84,39 @@ export async function trace(model: TraceModel, request: TraceRequest, isOpen = f
 const wantsLoss = ({ gradients }: TraceRequest): boolean =>
   gradients === true || (typeof gradients === "object" && !Array.isArray(gradients.of));
 
+interface Adapted {
+  readonly changes: readonly LowRank[];
+  readonly isByRow: boolean;
+  readonly values: Readonly<Record<string, Numbers>>;
+}
+
+function adapterOf({ adapter }: TraceRequest, { count }: Rows): Adapted {
+  if (adapter === undefined || "changes" in adapter) {
+    const all = adapter?.changes ?? [];
+    const changes = all.map(({ weight, rank, scale }) => ({ weight, rank, scale }));
+    return { changes, isByRow: false, values: loraValues(ADAPTER, all) };
+  }
+  if (adapter.length !== count)
+    throw new IroriError("bad-input", { what: "adapters, one a row", got: adapter.length, wanted: count });
+  return {
+    ...loraByRow(
+      ADAPTER,
+      adapter.map((own) => own?.changes ?? []),
+    ),
+    isByRow: true,
+  };
+}
+
 /** What a request asks for, without its numbers. */
-function askedOf(request: TraceRequest, chunks: number): Asked {
-  const { types, only, capture = [], interventions = [], outputs, from = {}, adapter, gradients } = request;
+function askedOf(request: TraceRequest, { changes, isByRow }: Adapted, chunks: number): Asked {
+  const { types, only, capture = [], interventions = [], outputs, from = {}, gradients } = request;
   const { of = "loss", at = [], parameters = at.length === 0 } = typeof gradients === "object" ? gradients : {};
   return {
     hasTypes: types?.flat().some((type) => type !== 0) ?? false,
     isSome: only !== undefined,
     ...{ capture, outputs, from: Object.keys(from) },
     interventions: interventionsOf(interventions),
-    adapter: (adapter?.changes ?? []).map(({ weight, rank, scale }) => ({ weight, rank, scale })),
+    ...{ adapter: changes, isAdaptedByRow: isByRow },
     gradients: gradients ? { of: of === "loss" ? of : "metric", chunks, at, parameters } : undefined,
   };
 }
@@ -97,9 +124,9 @@ function askedOf(request: TraceRequest, chunks: number): Asked {
 /** Plans that are kept of a model. */
 const PLANS = 64;
 
-function planOf({ plans, ...inside }: TraceModel, asked: Asked): TracePlan {
+function planOf({ plans, ...model }: TraceModel, asked: Asked): TracePlan {
   const key = JSON.stringify(asked);
-  const plan = plans.get(key) ?? planTrace(inside, asked);
+  const plan = plans.get(key) ?? planTrace(model, asked);
   plans.delete(key);
   plans.set(key, plan);
   for (const oldest of plans.keys()) if (plans.size > PLANS) plans.delete(oldest);
@@ -120,7 +147,6 @@ function valuesOf(
   const of = typeof gradients === "object" ? gradients.of : undefined;
   return {
     ...interventionInputs(interventions, shapes, batch),
-    ...loraValues(ADAPTER, request.adapter?.changes ?? []),
     ...checkedFrom(from, shapes, dims),
     ...(rows.types && { types: integers(rows.types) }),
     ...{ ids: integers(rows.ids), positions: integers(rows.positions), mask: integers(rows.mask) },

@@ -37,6 +37,36 @@ export function loraValues(adapter: string, changes: readonly LowRankValues[]): 
   return values;
 }
 
+/** Of each row of a batch its own changes: what all rows have together, and A [B, R, in] and B [B, out, R] with zeros where a row has none. */
+export function loraByRow(adapter: string, rows: readonly (readonly LowRankValues[])[]) {
+  const weights = new Map<string, readonly (LowRankValues | undefined)[]>();
+  for (const { weight } of rows.flat())
+    weights.set(
+      weight,
+      rows.map((own) => own.find((change) => change.weight === weight)),
+    );
+  const changes: LowRank[] = [];
+  const values: Record<string, Numbers> = {};
+  for (const [weight, own] of weights) {
+    const some = own.find((change) => change !== undefined) as LowRankValues;
+    const rank = Math.max(...own.map((change) => change?.rank ?? 0));
+    const [width, out] = [some.a.length / some.rank, some.b.length / some.rank];
+    const [a, b] = [new Float32Array(rows.length * rank * width), new Float32Array(rows.length * out * rank)];
+    own.forEach((change, row) => {
+      if (change === undefined) return;
+      a.set(change.a, row * rank * width);
+      for (let o = 0; o < out; o++)
+        for (let r = 0; r < change.rank; r++)
+          b[(row * out + o) * rank + r] = (change.b[o * change.rank + r] as number) * change.scale;
+    });
+    const names = loraInputs(adapter, weight);
+    changes.push({ weight, rank, scale: 1 });
+    values[names.a] = { shape: [rows.length, rank, width], data: a };
+    values[names.b] = { shape: [rows.length, out, rank], data: b };
+  }
+  return { changes, values };
+}
+
 /**
  * The Graph with low-rank changes of its linear layers. With `rows` each row of the batch has its own: A [B, R, in], B [B, out, R];
  * zeros leave a row as it is. Throws "bad-input" for a weight that no linear layer of the Graph reads.

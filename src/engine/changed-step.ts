@@ -1,0 +1,120 @@
+// The step of an answer that is changed or read inside: its Graph, and the values of what it has beside the usual inputs.
+// It does not know Programs, files or sampling.
+import {
+  type Adapter,
+  type Intervention,
+  type InterventionSpec,
+  interventionInputs,
+  interventionsOf,
+  type LowRank,
+  loraValues,
+  matchHookPoints,
+  type Numbers,
+  shapesAt,
+  withInterventions,
+  withLora,
+} from "../hooks/mod.ts";
+import { Tensor } from "../runtime/mod.ts";
+import { type Dim, evaluateDim, type Graph, graph, withTaps } from "../tensor/mod.ts";
+import type { Step } from "./programs.ts";
+import type { StepExtras } from "./row.ts";
+
+/** What a request changes and reads inside the model, in the prompt and in every token made: no other request sees it. */
+export interface Inside {
+  /** Positions count from the prompt's start, negative ones back from its end; without them the tokens made are meant too. */
+  readonly interventions?: readonly InterventionSpec[] | undefined;
+  /** Tensors that interventions name. */
+  readonly tensors?: Readonly<Record<string, Numbers>> | undefined;
+  /** A low-rank change of the model's weights. */
+  readonly adapter?: Adapter | undefined;
+  /** Patterns of HookPoints whose values are wanted, of every token that is fed: they come as "captured" events. */
+  readonly capture?: readonly string[] | undefined;
+}
+
+/** What is changed and read, without its numbers: requests that agree in it share a step. */
+export interface StepChange {
+  readonly interventions: readonly Intervention[];
+  readonly adapter: readonly LowRank[];
+  readonly capture: readonly string[];
+}
+
+/** Undefined where a request leaves the model as it is. */
+export function changeOf({ interventions = [], adapter, capture = [] }: Inside): StepChange | undefined {
+  const changes = (adapter?.changes ?? []).map(({ weight, rank, scale }) => ({ weight, rank, scale }));
+  if (interventions.length + changes.length + capture.length === 0) return undefined;
+  return { interventions: interventionsOf(interventions), adapter: changes, capture };
+}
+
+export interface Shapes {
+  /** At the HookPoints of interventions. */
+  readonly changed: ReadonlyMap<string, readonly Dim[]>;
+  /** At those that are captured. */
+  readonly captured: ReadonlyMap<string, readonly Dim[]>;
+}
+
+const ADAPTER = "lora";
+/** In front of the names of outputs that are captures: a HookPoint's own may be that of a cut between stages. */
+const CAPTURED = "captured.";
+
+/** The step with its changes. Throws where a HookPoint or a weight is not there. */
+export function changedGraph(
+  step: Graph,
+  { interventions, adapter, capture }: StepChange,
+): { graph: Graph; shapes: Shapes } {
+  const adapted = withLora(step, ADAPTER, adapter);
+  const hooks = interventions.map(({ hook }) => hook);
+  const changed = withInterventions(adapted, interventions);
+  const captures = matchHookPoints(changed, capture);
+  const { outputs, inputs } = withTaps(changed, captures);
+  const named = Object.entries(outputs).map(([name, value]) => [
+    captures.includes(name) ? CAPTURED + name : name,
+    value,
+  ]);
+  const shapes = { changed: shapesAt(adapted, hooks), captured: shapesAt(changed, captures) };
+  return { graph: graph(Object.fromEntries(named), inputs), shapes };
+}
+
+/** The values that a changed step takes, and where it writes what is captured, for an answer to a prompt of so many tokens. */
+export function extrasOf(inside: Inside, step: Step, { changed, captured }: Shapes, promptTokens: number): StepExtras {
+  const { interventions = [], tensors = {}, adapter } = inside;
+  const dtypes = new Map(step.flatMap(({ inputs }) => inputs).map(({ name, dtype }) => [name, dtype]));
+  const made = (values: Readonly<Record<string, Numbers>>): Record<string, Tensor> =>
+    Object.fromEntries(
+      Object.entries(values).map(([name, { shape, data }]) => [
+        name,
+        Tensor.of(dtypes.get(name) ?? "float32", shape, data as never),
+      ]),
+    );
+  return {
+    fixed: made(loraValues(ADAPTER, adapter?.changes ?? [])),
+    inputs: (past, count) => {
+      const spans = [[-past, promptTokens - past]] as const;
+      return made(interventionInputs(interventions, changed, { dims: { T0: count }, spans, tensors, isOpen: true }));
+    },
+    outputs: (count, caches) => {
+      const dims: Record<string, number> = { T0: count };
+      for (const [symbol, { capacity }] of Object.entries(caches)) dims[symbol] = capacity;
+      const sizes = (shape: readonly Dim[]) => shape.map((dim) => evaluateDim(dim, dims));
+      return Object.fromEntries(
+        [...captured].map(([name, shape]) => [CAPTURED + name, Tensor.of("float32", sizes(shape))]),
+      );
+    },
+    read: (outputs, count, caches) =>
+      Object.fromEntries(
+        [...captured].map(([name, shape]) => {
+          const last = shape.at(-1) as Dim;
+          const keys = caches[last];
+          return [name, firstColumns(outputs[CAPTURED + name] as Tensor, keys && keys.held + count)];
+        }),
+      ),
+  };
+}
+
+/** What a cache has room for beyond its tokens is cut off scores and patterns. */
+function firstColumns({ shape, data }: Tensor, count: number | undefined): Numbers {
+  const all = data as Float32Array;
+  const width = shape.at(-1) as number;
+  if (count === undefined || count === width) return { shape, data: all };
+  const kept = all.filter((_, i) => i % width < count);
+  return { shape: [...shape.slice(0, -1), count], data: kept };
+}
