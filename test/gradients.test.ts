@@ -36,7 +36,11 @@ interface Case {
   readonly high?: number;
   /** Values of further inputs. */
   readonly fixed?: Values;
+  readonly isRounded?: boolean;
 }
+/** An op of the table that no public function applies alone. */
+const of = (name: string, inputs: readonly (Value | undefined)[], attrs = {}): Value =>
+  t.apply(t.opTable.get(name) as t.Op, inputs as Value[], attrs);
 const S = [2, 3];
 const index = ints([3], [2, 0, 2]);
 const indexInput = t.input("index", "int64", [3]);
@@ -188,7 +192,97 @@ const cases: readonly Case[] = [
     build: (h, w) => t.linearCrossEntropy(h as Value, w as Value, indexInput),
   },
   { name: "tap", shapes: [S], build: (a) => t.tap(a as Value, "here") },
+  {
+    name: "crossEntropy",
+    shapes: [[3, 4]],
+    fixed: { index },
+    build: (a) => t.crossEntropy(a as Value, indexInput),
+  },
+  {
+    name: "crossEntropy of a linear layer",
+    shapes: [
+      [3, 2],
+      [4, 2],
+    ],
+    fixed: { index },
+    build: (h, w) => t.crossEntropy(t.linear(h as Value, w as Value), indexInput),
+  },
+  ...[false, true].map((isInOut) => ({
+    name: `mixHeads${isInOut ? " of a weight stored [in, out]" : ""}`,
+    shapes: [[2, 3, 4], isInOut ? [4, 5] : [5, 4]],
+    build: (z: Value, w: Value) => t.mixHeads(z, w, { heads: 2, hook: "h", isInOut }),
+  })),
+  {
+    name: "skipRmsNorm",
+    shapes: [[2, 2, 3], [2, 2, 3], [3]],
+    build: (a, b, w) => of("skipRmsNorm", [a, b, w], { epsilon: 1e-5 }),
+  },
+  { name: "addProduct", shapes: [[2, 4], S, [4, 3]], build: (c, a, b) => of("addProduct", [c, a, b]) },
+  // their kernels round: the bodies alone are differentiated
+  {
+    name: "blockProduct",
+    shapes: [
+      [2, 32],
+      [2, 1],
+    ],
+    isRounded: true,
+    build: (x, scales) => of("blockProduct", [x, codes, scales], { bits: 4, block: 32 }),
+  },
+  {
+    name: "offsetProduct",
+    shapes: [
+      [2, 32],
+      [2, 1],
+      [2, 1],
+    ],
+    isRounded: true,
+    build: (x, scales, offsets) => of("offsetProduct", [x, codes, scales, offsets], { bits: 4, block: 32 }),
+  },
 ];
+
+/** Ops that nothing can be differentiated through, and why. */
+const without: Readonly<Record<string, string>> = {
+  ...{ input: "a leaf", weight: "a leaf", constant: "a leaf" },
+  ...{ less: "bool", lessEqual: "bool", equal: "bool", and: "bool" },
+  ...{ bitAnd: "whole numbers", shiftRight: "whole numbers", cast: "whole numbers", dims: "whole numbers" },
+  ...{ arange: "whole numbers", positionsFrom: "whole numbers" },
+  ...{ topK: "an answer's candidates", scatterRows: "a KvCache is written in place" },
+  ...{ cachedAttention: "over a KvCache", groupQueryAttention: "over a KvCache" },
+};
+
+test("every op of the table has a case here, or a reason to have none", () => {
+  const seen = new Set<string>();
+  for (const { shapes, build } of cases) {
+    const built = build(...shapes.map((shape, i) => input("abcdef".charAt(i), shape)));
+    const results = Array.isArray(built) ? (built as readonly Value[]) : [built as Value];
+    const stack = [...results];
+    for (let value = stack.pop(); value !== undefined; value = stack.pop()) {
+      seen.add(value.node.op.name);
+      stack.push(...value.node.inputs);
+    }
+  }
+  for (const [name, op] of t.opTable) {
+    if (name in without) assert.equal(op.vjp, undefined, `${name} has a vjp and no case`);
+    else assert.ok(seen.has(name), `no case has the op ${name}`);
+  }
+});
+
+test("an op without a gradient is named, with the way from the loss to it", () => {
+  const x = input("x", [2, 8]);
+  const [largest] = t.topK(t.tap(t.mul(x, x), "blocks.0.hook_resid_pre"), 3);
+  const loss = t.mean(t.reshape(t.tap(t.exp(largest), "here"), [6]), [0]);
+  assert.throws(
+    () => t.withGradients(t.graph({ loss }), "loss", { x }),
+    /op topK has no gradient.*the way: div ← sum ← reshape ← tap here ← exp ← topK; give the op a vjp/,
+  );
+  assert.throws(() => t.withGradients(t.graph({ loss }), "los", { x }), /gradients of an output: got los, wanted loss/);
+  assert.throws(() => t.withGradients(t.graph({ x }), "x", { x }), /got shape \[2,8\], wanted a scalar/);
+  const other = input("other", [2]);
+  assert.throws(
+    () => t.withGradients(t.graph({ loss: t.mean(t.reshape(x, [16]), [0]) }), "loss", { other }),
+    /does not depend on other/,
+  );
+});
 
 const STEP = 1e-2;
 /** Σ y·r in float64, r fixed: a scalar function of the inputs. */
@@ -198,7 +292,7 @@ const weighted = (results: Record<string, Float32Array>, weights: readonly Float
     0,
   );
 
-for (const { name, shapes, build, low, high, fixed = {} } of cases)
+for (const { name, shapes, build, low, high, fixed = {}, isRounded = false } of cases)
   test(`the vjp of ${name} equals central differences`, async () => {
     const names = shapes.map((_, i) => "abcdef".charAt(i));
     const inputs = shapes.map((shape, i) => input(names[i] as string, shape));
@@ -225,10 +319,10 @@ for (const { name, shapes, build, low, high, fixed = {} } of cases)
     );
     t.verify(withGradients);
     await using forward = await compiled(
-      withKernels(t.graph(Object.fromEntries(ys.map((y, i) => [`y${i}`, y])))),
+      (isRounded ? primitivesOnly : withKernels)(t.graph(Object.fromEntries(ys.map((y, i) => [`y${i}`, y])))),
       values,
     );
-    for (const form of [withKernels, primitivesOnly] as ((g: Graph) => Graph)[]) {
+    for (const form of (isRounded ? [primitivesOnly] : [withKernels, primitivesOnly]) as ((g: Graph) => Graph)[]) {
       const got = await evaluate(form(withGradients), values);
       for (const each of names) {
         const numeric = await centralDifferences(forward, values, each, weights);

@@ -36,6 +36,7 @@ import {
   applyAll,
   constant,
   defineFunction,
+  defineOp,
   type Node,
   type Op,
   scalar,
@@ -48,13 +49,13 @@ const MS = "com.microsoft";
 
 // ---- HookPoints
 
-const tapOp: Op = {
+const tapOp = defineOp({
   name: "tap",
   infer: ([x]) => [x as NonNullable<typeof x>],
   emit: (_, inputs) => inputs,
   vjp: (cts) => cts,
   rowwise: () => "all",
-};
+});
 /** A HookPoint: a named identity that vanishes unless somebody asks for it. */
 export const tap = (x: Value, name: string): Value => apply(tapOp, [x], { name });
 export const isTap = (node: { readonly op: Op }): boolean => node.op === tapOp;

@@ -76,13 +76,18 @@ export {
 export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
 export { cutAtTaps, hookPoints, openTaps, rewriteTaps, withTaps } from "./taps.ts";
 export {
+  apply,
   applyAll,
   constant,
   type DType,
+  defineFunction,
+  defineOp,
+  type Emitter,
   input,
   int64,
   type Node,
   type Op,
+  opTable,
   scalar,
   type TensorType,
   Value,

@@ -6,6 +6,7 @@ import {
   apply,
   applyAll,
   type DType,
+  defineOp,
   type Emitter,
   type Node,
   type Op,
@@ -36,13 +37,13 @@ export function unbroadcast(ct: Value, shape: readonly Dim[]): Value {
 
 type UnaryVjp = (ct: Value, x: Value, y: Value) => Value;
 const unary = (name: string, onnx: string, vjp?: UnaryVjp): ((x: Value) => Value) => {
-  const op: Op = {
+  const op = defineOp({
     name,
     infer: ([x]) => [floating(x)],
     emit: (e, inputs) => [e.one(onnx, inputs)],
     rowwise: () => "all",
     ...(vjp && { vjp: ([ct], node) => [ct && vjp(ct, node.inputs[0] as Value, apply(op, node.inputs))] }),
-  };
+  });
   return (x) => apply(op, [x]);
 };
 const floating = (type: TensorType | undefined): TensorType => {
@@ -56,7 +57,7 @@ interface BinaryOptions {
   readonly vjp?: BinaryVjp;
 }
 const binaryOp = (name: string, onnx: string, { result, vjp }: BinaryOptions): Op => {
-  const op: Op = {
+  const op = defineOp({
     name,
     infer: ([a, b]) => {
       if (a === undefined || b === undefined || a.dtype !== b.dtype) throw new Error("wanted two tensors of one dtype");
@@ -71,7 +72,7 @@ const binaryOp = (name: string, onnx: string, { result, vjp }: BinaryOptions): O
         return [da && unbroadcast(da, a.shape), db && unbroadcast(db, b.shape)];
       },
     }),
-  };
+  });
   return op;
 };
 const binary = (name: string, onnx: string, options: BinaryOptions): ((a: Value, b: Value) => Value) => {
@@ -109,15 +110,15 @@ export const and = binary("and", "And", {});
 /** Bitwise and of uint8. */
 export const bitAnd = binary("bitAnd", "BitwiseAnd", {});
 
-const shiftRightOp: Op = {
+const shiftRightOp = defineOp({
   name: "shiftRight",
   infer: ([a, b]) => [{ dtype: "uint8", shape: broadcastShapes(a?.shape ?? [], b?.shape ?? []) }],
   emit: (e, inputs) => [e.one("BitShift", inputs, { direction: "RIGHT" })],
-};
+});
 /** Logical shift of uint8 to the right. */
 export const shiftRight = (a: Value, b: Value): Value => apply(shiftRightOp, [a, b]);
 
-const whereOp: Op = {
+const whereOp = defineOp({
   name: "where",
   infer: ([c, a, b]) => {
     if (c?.dtype !== "bool" || a === undefined || b === undefined || a.dtype !== b.dtype)
@@ -130,16 +131,16 @@ const whereOp: Op = {
     ct && c && a && b
       ? [undefined, unbroadcast(where(c, ct, scalar(0)), a.shape), unbroadcast(where(c, scalar(0), ct), b.shape)]
       : [],
-};
+});
 /** `a` where the condition holds, else `b`. */
 export const where = (condition: Value, a: Value, b: Value): Value => apply(whereOp, [condition, a, b]);
 
 const CAST_TO: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
-const castOp: Op = {
+const castOp = defineOp({
   name: "cast",
   infer: ([x], attrs) => [{ dtype: attrs.to as DType, shape: x?.shape ?? [] }],
   emit: (e: Emitter, inputs, node) => [e.one("Cast", inputs, { to: CAST_TO[node.attrs.to as DType] })],
-};
+});
 /** Converts the elements; not differentiable. */
 export const cast = (x: Value, to: DType): Value => (x.dtype === to ? x : apply(castOp, [x], { to }));
 
@@ -156,7 +157,7 @@ const axisOf = (axis: number, rank: number): number => {
 
 // ---- reshape
 
-const reshapeOp: Op = {
+const reshapeOp = defineOp({
   name: "reshape",
   infer: ([x], attrs) => {
     const shape = dimsAttr(attrs, "shape");
@@ -172,7 +173,7 @@ const reshapeOp: Op = {
     if (sameShape(inner.shape, shape)) return [inner];
     return inner === x ? undefined : [apply(reshapeOp, [inner], attrs)];
   },
-};
+});
 /** ONNX's own 0 ("copy") and -1 ("infer") wherever they say it; computed dimensions only where two unknowns remain. */
 function reshapeTarget(e: Emitter, node: Node): string {
   const from = shapeOfInput(node);
@@ -187,7 +188,7 @@ export const isReshape = (node: { readonly op: Op }): boolean => node.op === res
 
 // ---- transpose, expand
 
-const transposeOp: Op = {
+const transposeOp = defineOp({
   name: "transpose",
   infer: ([x], attrs) => [
     {
@@ -206,10 +207,10 @@ const transposeOp: Op = {
         ),
     ];
   },
-};
+});
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(transposeOp, [x], { perm });
 
-const expandOp: Op = {
+const expandOp = defineOp({
   name: "expand",
   infer: ([x], attrs) => [{ dtype: (x as TensorType).dtype, shape: dimsAttr(attrs, "shape") }],
   emit: (e, [x], node) => [e.one("Expand", [x as string, e.shape(dimsAttr(node.attrs, "shape"))])],
@@ -220,14 +221,14 @@ const expandOp: Op = {
     const axes = ct.shape.map((_, i) => i).filter((i) => i < extra || (from[i - extra] === 1 && ct.shape[i] !== 1));
     return [reshape(axes.length > 0 ? sum(ct, axes, true) : ct, from)];
   },
-};
+});
 /** Broadcasts to a shape. */
 export const expandTo = (x: Value, shape: readonly Dim[]): Value =>
   sameShape(x.shape, shape) ? x : apply(expandOp, [x], { shape });
 
 // ---- slice, concat, split
 
-const sliceOp: Op = {
+const sliceOp = defineOp({
   name: "slice",
   infer: ([x], attrs) => {
     const { dtype, shape } = x as TensorType;
@@ -264,14 +265,14 @@ const sliceOp: Op = {
           ];
     return [concat([...zeros(start), ct, ...zeros(subDims(whole[axis] as Dim, end))], axis)];
   },
-};
+});
 /** Elements start … end-1 along an axis; `end` defaults to the axis' size. */
 export const slice = (x: Value, axis: number, start: Dim, end?: Dim): Value => {
   const at = axisOf(axis, x.rank);
   return apply(sliceOp, [x], { axis: at, range: [start, end ?? (x.shape[at] as Dim)] });
 };
 
-const concatOp: Op = {
+const concatOp = defineOp({
   name: "concat",
   infer: (types, attrs) => {
     const axis = attrs.axis as number;
@@ -293,13 +294,13 @@ const concatOp: Op = {
       return slice(ct, axis, start, at);
     });
   },
-};
+});
 export const concat = (values: readonly Value[], axis: number): Value =>
   values.length === 1
     ? (values[0] as Value)
     : apply(concatOp, values, { axis: axisOf(axis, (values[0] as Value).rank) });
 
-const splitOp: Op = {
+const splitOp = defineOp({
   name: "split",
   infer: ([x], attrs) => {
     const { dtype, shape } = x as TensorType;
@@ -333,7 +334,7 @@ const splitOp: Op = {
       ? parts
       : undefined;
   },
-};
+});
 /** Cuts an axis into parts of the given sizes, which may be symbolic. */
 export const split = (x: Value, axis: number, sizes: readonly Dim[]): readonly Value[] =>
   sizes.length === 1 ? [x] : applyAll(splitOp, [x], { axis: axisOf(axis, x.rank), sizes });
@@ -343,7 +344,7 @@ export const split = (x: Value, axis: number, sizes: readonly Dim[]): readonly V
 const reducedShape = (shape: readonly Dim[], axes: readonly number[], keep: boolean): readonly Dim[] =>
   keep ? shape.map((dim, i) => (axes.includes(i) ? 1 : dim)) : shape.filter((_, i) => !axes.includes(i));
 
-const sumOp: Op = {
+const sumOp = defineOp({
   name: "sum",
   infer: ([x], attrs) => {
     const { dtype, shape } = x as TensorType;
@@ -356,12 +357,12 @@ const sumOp: Op = {
     ct &&
       expandTo(reshape(ct, reducedShape(shapeOfInput(node), intsAttr(node.attrs, "axes"), true)), shapeOfInput(node)),
   ],
-};
+});
 /** Sum over axes. */
 export const sum = (x: Value, axes: readonly number[], keep = false): Value =>
   apply(sumOp, [x], { axes: axes.map((axis) => axisOf(axis, x.rank)).sort((a, b) => a - b), keep });
 
-const maxOp: Op = {
+const maxOp = defineOp({
   name: "maxOver",
   infer: sumOp.infer,
   emit: (e, [x], { attrs }) => [
@@ -376,7 +377,7 @@ const maxOp: Op = {
     const hits = cast(equal(x, y), "float32");
     return [mul(div(hits, sum(hits, intsAttr(node.attrs, "axes"), true)), reshape(ct, kept))];
   },
-};
+});
 /** Largest element over axes. */
 export const maxOver = (x: Value, axes: readonly number[], keep = false): Value =>
   apply(maxOp, [x], { axes: axes.map((axis) => axisOf(axis, x.rank)).sort((a, b) => a - b), keep });
@@ -392,22 +393,22 @@ export const mean = (x: Value, axes: readonly number[], keep = false): Value =>
 
 // ---- dimensions as values
 
-const dimsOp: Op = {
+const dimsOp = defineOp({
   name: "dims",
   infer: (_, attrs) => [{ dtype: "int64", shape: [dimsAttr(attrs, "dims").length] }],
   emit: (e, _, node) => [e.shape(dimsAttr(node.attrs, "dims"))],
-};
+});
 /** Run-time values of dimensions, int64[n]; the symbols must appear in an input of the Graph. */
 const dimsOf = (dims: readonly Dim[]): Value => apply(dimsOp, [], { dims });
 
-const arangeOp: Op = {
+const arangeOp = defineOp({
   name: "arange",
   infer: (_, attrs) => [{ dtype: "int64", shape: dimsAttr(attrs, "size") }],
   emit: (e, _, node) => {
     const size = e.one("Reshape", [e.shape(dimsAttr(node.attrs, "size")), e.ints()]);
     return [e.one("Range", [int64Scalar(e, 0), size, int64Scalar(e, 1)])];
   },
-};
+});
 const int64Scalar = (e: Emitter, value: number): string =>
   e.literal({ dtype: "int64", shape: [] }, new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
 /** 0, 1, … size-1 as int64[size]. */

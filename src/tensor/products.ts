@@ -2,7 +2,7 @@
 // Frozen tables may be weights of any dtype.
 import { type Dim, sameShape, sizeOf } from "./dim.ts";
 import { broadcastShapes, expandTo, reshape, unbroadcast } from "./ops.ts";
-import { apply, applyAll, type Op, scalar, type TensorType, type Value } from "./value.ts";
+import { apply, applyAll, defineOp, type Op, scalar, type TensorType, type Value } from "./value.ts";
 
 interface MatmulOptions {
   readonly transA?: boolean;
@@ -11,7 +11,7 @@ interface MatmulOptions {
   readonly alpha?: number;
 }
 
-const matmulOp: Op = {
+const matmulOp = defineOp({
   name: "matmul",
   infer: ([a, b], { transA, transB }) => {
     if (a?.dtype !== "float32" || b?.dtype !== "float32" || a.shape.length < 2 || b.shape.length < 2)
@@ -47,14 +47,14 @@ const matmulOp: Op = {
       : matmul(a, ct, { transA: !transA, alpha });
     return [unbroadcast(da, a.shape), unbroadcast(db, b.shape)];
   },
-};
+});
 /** alpha · A B over the last two axes, with numpy broadcasting of the leading ones. */
 export const matmul = (a: Value, b: Value, { transA = false, transB = false, alpha = 1 }: MatmulOptions = {}): Value =>
   apply(matmulOp, [a, b], { transA, transB, alpha });
 
 export const isMatmul = (node: { readonly op: Op }): boolean => node.op === matmulOp;
 
-const gatherOp: Op = {
+const gatherOp = defineOp({
   name: "gather",
   infer: ([table, indices]) => {
     if (indices?.dtype !== "int64") throw new Error("wanted int64 indices");
@@ -65,12 +65,12 @@ const gatherOp: Op = {
     if (ct === undefined || table === undefined || indices === undefined) return [];
     return [scatterAdd(expandTo(scalar(0), table.shape), indices, ct)];
   },
-};
+});
 /** Rows of a table: result [...indices, ...table.shape[1:]]. */
 export const gather = (table: Value, indices: Value): Value => apply(gatherOp, [table, indices]);
 export const isGather = (node: { readonly op: Op }): boolean => node.op === gatherOp;
 
-const scatterAddOp: Op = {
+const scatterAddOp = defineOp({
   name: "scatterAdd",
   infer: ([data, indices, updates]) => {
     if (data === undefined || indices?.dtype !== "int64" || updates === undefined)
@@ -85,12 +85,12 @@ const scatterAddOp: Op = {
     return [e.one("ScatterND", [data as string, column, updates as string], { reduction: "add" })];
   },
   vjp: ([ct], { inputs: [, indices] }) => (ct && indices ? [ct, undefined, gather(ct, indices)] : []),
-};
+});
 /** data with `updates` added to the rows at `indices`; repeated indices add up. */
 export const scatterAdd = (data: Value, indices: Value, updates: Value): Value =>
   apply(scatterAddOp, [data, indices, updates]);
 
-const pickOp: Op = {
+const pickOp = defineOp({
   name: "pick",
   infer: ([x, indices]) => {
     if (x === undefined || indices?.dtype !== "int64") throw new Error("wanted int64 indices");
@@ -103,11 +103,11 @@ const pickOp: Op = {
     return [e.one("Squeeze", [e.one("GatherElements", [x as string, column], { axis }), e.ints(axis)])];
   },
   vjp: ([ct], { inputs: [x, indices] }) => (ct && x && indices ? [place(ct, indices, x.shape)] : []),
-};
+});
 /** x[..., indices[...]]: one element of the last axis each. */
 export const pick = (x: Value, indices: Value): Value => apply(pickOp, [x, indices]);
 
-const placeOp: Op = {
+const placeOp = defineOp({
   name: "place",
   infer: ([x], attrs) => [{ dtype: (x as TensorType).dtype, shape: attrs.shape as readonly Dim[] }],
   emit: (e, [x, indices], node) => {
@@ -118,12 +118,12 @@ const placeOp: Op = {
     return [e.one("ScatterElements", [zeros, column(indices as string), column(x as string)], { axis })];
   },
   vjp: ([ct], { inputs: [, indices] }) => (ct && indices ? [pick(ct, indices)] : []),
-};
+});
 /** Zeros of `shape` with x at the picked elements of the last axis: the transpose of `pick`. */
 export const place = (x: Value, indices: Value, shape: readonly Dim[]): Value =>
   apply(placeOp, [x, indices], { shape });
 
-const scatterRowsOp: Op = {
+const scatterRowsOp = defineOp({
   name: "scatterRows",
   infer: ([data]) => [data as TensorType],
   emit: (e, [data, indices, updates], node) => {
@@ -132,12 +132,12 @@ const scatterRowsOp: Op = {
     const full = e.one("Expand", [rows, e.shape(shape)]);
     return [e.one("ScatterElements", [data as string, full, updates as string], { axis: 2 })];
   },
-};
+});
 /** data [B,G,C,K] with rows `indices` [T] of axis 2 replaced by updates [B,G,T,K]. */
 export const scatterRows = (data: Value, indices: Value, updates: Value): Value =>
   apply(scatterRowsOp, [data, indices, updates]);
 
-const topKOp: Op = {
+const topKOp = defineOp({
   name: "topK",
   infer: ([x], attrs) => {
     const { shape } = x as TensorType;
@@ -149,7 +149,7 @@ const topKOp: Op = {
   },
   emit: (e, [x], node) =>
     e.node("TopK", [x as string, e.ints(node.attrs.k as number)], { axis: -1, largest: 1, sorted: 1 }, 2),
-};
+});
 /** The k largest of the last axis, descending, and their indices; equal values keep the lower index first. */
 export const topK = (x: Value, k: number): readonly [Value, Value] =>
   applyAll(topKOp, [x], { k }) as unknown as readonly [Value, Value];

@@ -1,5 +1,6 @@
 // Values, nodes and ops: an immutable traced tensor program. A Value is one result of one Node; a Node applies one Op.
 // It does not know gradients, ONNX or what any op computes: all that is true of an op stands in the op's own literal.
+import { IroriError } from "../base/mod.ts";
 import type { Dim } from "./dim.ts";
 
 export type DType = "float32" | "int64" | "int32" | "uint8" | "bool";
@@ -98,6 +99,18 @@ export class Value {
 
 export const formatType = (type: TensorType): string => `${type.dtype}[${type.shape.join(",")}]`;
 
+const table = new Map<string, Op>();
+/** Every op there is, by name. */
+export const opTable: ReadonlyMap<string, Op> = table;
+
+/** A new op. Its name is part of every hash of a Graph: one that is taken is refused. */
+export function defineOp(op: Op): Op {
+  if (table.has(op.name))
+    throw new IroriError("bad-input", { what: "an op's name", got: op.name, wanted: "one that no other op has" });
+  table.set(op.name, op);
+  return op;
+}
+
 /** Applies an op: infers the types of its results or throws a sentence that names the op and the input types. */
 export function applyAll(op: Op, inputs: readonly Value[], attrs: Attrs = {}): readonly Value[] {
   const simpler = op.simplify?.(inputs, attrs);
@@ -127,7 +140,7 @@ export function defineFunction(
   body: (inputs: readonly Value[], attrs: Attrs) => readonly Value[],
   better: Partial<Pick<Op, "emit" | "vjp" | "infer" | "simplify" | "hooks" | "opened" | "rowwise">> = {},
 ): Op {
-  return {
+  return defineOp({
     name,
     infer: (types, attrs) =>
       body(
@@ -136,7 +149,7 @@ export function defineFunction(
       ).map((value) => value.type),
     body,
     ...better,
-  };
+  });
 }
 
 const placeholderOp: Op = { name: "placeholder", infer: () => [] };
@@ -146,23 +159,23 @@ const placeholder = (type: TensorType, index: number): Value =>
 // ---- leaves
 
 /** A named input of a Graph. Two inputs of one name are the same input. */
-export const inputOp: Op = {
+export const inputOp = defineOp({
   name: "input",
   infer: (_, attrs) => [leafType(attrs)],
   emit: (emitter, _, node) => [emitter.input(node)],
-};
+});
 /** A named tensor whose bytes are bound when the Graph is compiled: a checkpoint's weight. */
-export const weightOp: Op = {
+export const weightOp = defineOp({
   name: "weight",
   infer: (_, attrs) => [leafType(attrs)],
   emit: (emitter, _, node) => [emitter.weight(node)],
-};
+});
 /** A small tensor inside the Graph. */
-export const constantOp: Op = {
+export const constantOp = defineOp({
   name: "constant",
   infer: (_, attrs) => [leafType(attrs)],
   emit: (emitter, _, node) => [emitter.constant(node)],
-};
+});
 const leafType = (attrs: Attrs): TensorType => ({ dtype: attrs.dtype as DType, shape: attrs.shape as readonly Dim[] });
 
 export const input = (name: string, dtype: DType, shape: readonly Dim[]): Value =>
