@@ -1,12 +1,13 @@
 // What a request may ask of the inside, on the golden families: wanted positions, values to go on from, gradients by HookPoints
 // and of logit differences, adapters in each row; the same while tokens are made, over KvCaches; and what bad input gets.
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "../src/base/mod.ts";
+import { openCheckpoint, writeSafetensors } from "../src/checkpoint/mod.ts";
 import { Engine, GREEDY, type Lease, type Traced, type TraceRequest } from "../src/engine/mod.ts";
 import type { Adapter, InterventionSpec, LowRankValues, Numbers } from "../src/hooks/mod.ts";
 import { families } from "../src/models/mod.ts";
@@ -262,4 +263,33 @@ test("what cannot be asked is refused with what would do", async () => {
   );
   await using encoder = await open("bert");
   await assert.rejects(encoder.trace({ ids, gradients: true }), /predicts no tokens: it has no loss/);
+});
+
+test("where NaN or infinity begins is found: a weight, or the HookPoint of a run", async () => {
+  await using lease = await open("llama");
+  assert.equal(await lease.findNotFinite({ ids: IDS }), undefined);
+  const interventions: InterventionSpec[] = [
+    { at: "blocks.1.attn.hook_z", do: "set", value: Number.POSITIVE_INFINITY, rows: [1], positions: [2], heads: [1] },
+  ];
+  assert.deepEqual(await lease.findNotFinite({ ids: IDS, interventions }), {
+    ...{ kind: "HookPoint", name: "blocks.1.attn.hook_z", value: Number.POSITIVE_INFINITY },
+    index: [1, 2, 1, 0],
+  });
+  // the same model with one number of one weight spoilt
+  const source = fileURLToPath(new URL("goldens/families/llama", import.meta.url));
+  const spoilt = join(home, "spoilt");
+  await mkdir(spoilt);
+  await copyFile(join(source, "config.json"), join(spoilt, "config.json"));
+  await using checkpoint = await openCheckpoint(join(source, "model.safetensors"));
+  const tensors: Record<string, { shape: readonly number[]; data: Float32Array }> = {};
+  for (const [name, { shape }] of checkpoint.tensors)
+    tensors[name] = { shape, data: await checkpoint.readFloat32(name) };
+  const name = "model.layers.1.mlp.up_proj.weight";
+  const [, width] = tensors[name]?.shape as [number, number];
+  (tensors[name] as { data: Float32Array }).data[3 * width + 2] = Number.NaN;
+  await writeSafetensors(join(spoilt, "model.safetensors"), tensors);
+  await using broken = await engine.lease(`file:${spoilt}`, { form: "f32", warm: false });
+  const found = await broken.findNotFinite({ ids: IDS });
+  assert.deepEqual(found, { kind: "weight", name, index: [3, 2], value: Number.NaN });
+  await assert.rejects(answer(broken, IDS[0] as number[], {}), /not finite/);
 });

@@ -3,7 +3,16 @@
 import { cancelled, Flights, IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
-import { type ChatMessage, encodeChat } from "../text/mod.ts";
+import {
+  type ChatMessage,
+  encodeChat,
+  positionsOf,
+  type TokenRows,
+  type TokenRowsOptions,
+  tokenPair,
+  toStrTokens,
+  toTokens,
+} from "../text/mod.ts";
 import type { Inside } from "./changed-step.ts";
 import {
   type Answer,
@@ -15,6 +24,7 @@ import {
 } from "./generation.ts";
 import { CHUNK } from "./kv-cache.ts";
 import type { Form, Manifest } from "./manifest.ts";
+import type { NotFinite } from "./not-finite.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
@@ -90,6 +100,30 @@ export class Lease implements AsyncDisposable {
   }
   detokenize(ids: readonly number[], options: { readonly control?: boolean } = {}): string {
     return this.#held().tokenizer.decode(ids, options);
+  }
+
+  /** Texts as rows of one length, ready to be traced; says whether a beginning-of-text token stands in front. */
+  toTokens(texts: string | readonly string[], options: TokenRowsOptions = {}): TokenRows {
+    return toTokens(this.#held().tokenizer, typeof texts === "string" ? [texts] : texts, options);
+  }
+  /** The text of each token, of ids or of a text (with a beginning-of-text token where the model wants one). */
+  toStrTokens(text: string | readonly number[], options: TokenRowsOptions = {}): string[] {
+    return toStrTokens(this.#held().tokenizer, this.#idsOf(text, options));
+  }
+  /** Places of the tokens that a passage takes part of: what `only`, `positions` of interventions and captures count in. */
+  positionsOf(
+    text: string | readonly number[],
+    passage: string,
+    options: TokenRowsOptions & { readonly occurrence?: number | undefined } = {},
+  ): number[] {
+    return positionsOf(this.#held().tokenizer, this.#idsOf(text, options), passage, options.occurrence);
+  }
+  /** Two texts as rows that may be patched into each other; throws, with the tokens of both, where they are not of one length. */
+  tokenPair(a: string, b: string, options: TokenRowsOptions = {}): TokenRows {
+    return tokenPair(this.#held().tokenizer, a, b, options);
+  }
+  #idsOf(text: string | readonly number[], options: TokenRowsOptions): readonly number[] {
+    return typeof text === "string" ? (this.toTokens(text, options).ids[0] as readonly number[]) : text;
   }
 
   /** Tokens that end an answer. */
@@ -192,6 +226,12 @@ export class Lease implements AsyncDisposable {
     return traceGreedy(await this.inside(), request, count);
   }
 
+  /** Where NaN or infinity begins: the first weight that holds one, else the first HookPoint of this run; undefined for none. */
+  async findNotFinite(request: TraceRequest): Promise<NotFinite | undefined> {
+    const { findNotFinite } = await import("./not-finite.ts");
+    return findNotFinite(await this.inside(), request);
+  }
+
   /** Names of the model's HookPoints. */
   async hookPoints(): Promise<string[]> {
     const { traceHookPoints } = await import("./trace.ts");
@@ -258,7 +298,7 @@ async function changedStep(resident: Resident, inside: Inside) {
 
 /** The answer to a request that was cancelled before the model was open. */
 const nothingMade = ({ ids, seed }: GenerationRequest): Answer => ({
-  ...{ text: "", ids: [], promptTokens: ids.length, stop: "cancelled", seed },
+  ...{ text: "", ids: [], promptTokens: ids.length, hasBos: false, stop: "cancelled", seed },
   timings: { openMs: 0, prefillMs: 0, decodeMs: 0, firstTokenMs: 0, tokensPerSecond: 0 },
 });
 

@@ -38,6 +38,8 @@ export interface Answer {
   readonly text: string;
   readonly ids: readonly number[];
   readonly promptTokens: number;
+  /** The prompt began with the beginning-of-text token. */
+  readonly hasBos: boolean;
   readonly stop: StopReason;
   readonly seed: number;
   readonly timings: Timings;
@@ -150,6 +152,7 @@ export async function* generate(
     text: text + rest,
     ids,
     promptTokens: request.ids.length,
+    hasBos: tokenizer?.bosId !== undefined && request.ids[0] === tokenizer.bosId,
     stop,
     seed: request.seed,
     timings: {

@@ -2,6 +2,7 @@ export { Engine, type EngineOptions, type GenerateRequest, Lease, type LeaseOpti
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
 export type { Form, FormReport, Manifest, StoredTensor } from "./manifest.ts";
+export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";

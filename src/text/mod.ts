@@ -1,5 +1,13 @@
 // Public names of text/: tokenizers, their streams, chat templates.
 
 export { type ChatMessage, type ChatOptions, ChatTemplate, type ChatTokens, encodeChat } from "./chat.ts";
+export {
+  positionsOf,
+  type TokenRows,
+  type TokenRowsOptions,
+  tokenPair,
+  toStrTokens,
+  toTokens,
+} from "./token-rows.ts";
 export type { TokenStream } from "./token-stream.ts";
 export { type DecodeOptions, type EncodeOptions, Tokenizer } from "./tokenizer.ts";
