@@ -71,7 +71,7 @@ test("the help names every command, the version is the package's", () => {
 
 test("run --raw --json has the fixed form", () => {
   const answer = json(["run", model, "the hat", "--raw", ...greedy, "12"]);
-  assert.deepEqual(Object.keys(answer), ["text", "ids", "promptTokens", "stop", "timings", "seed"]);
+  assert.deepEqual(Object.keys(answer), ["text", "ids", "promptTokens", "hasBos", "stop", "timings", "seed"]);
   assert.deepEqual(Object.keys(answer.timings), ["openMs", "prefillMs", "decodeMs", "firstTokenMs", "tokensPerSecond"]);
   for (const [name, value] of Object.entries(answer.timings)) assert.equal(typeof value, "number", name);
   assert.equal(answer.ids.length, 12);

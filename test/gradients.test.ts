@@ -192,6 +192,7 @@ const cases: readonly Case[] = [
     build: (h, w) => t.linearCrossEntropy(h as Value, w as Value, indexInput),
   },
   { name: "tap", shapes: [S], build: (a) => t.tap(a as Value, "here") },
+  { name: "after", shapes: [S], build: (a) => of("after", [a, t.constant(Float32Array.of(Number.NaN, 3))]) },
   {
     name: "crossEntropy",
     shapes: [[3, 4]],

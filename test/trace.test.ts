@@ -253,3 +253,51 @@ for (const [what, { args = [], spec, says }] of Object.entries(refused))
     assert.notEqual(code, 0);
     assert.match(errors, says);
   });
+
+test("only wanted positions, gradients by HookPoints, and where infinity begins, from file to file", async () => {
+  const input = await inputOf("mistral");
+  const out = join(folder, "some.safetensors");
+  const args = ["trace", golden("mistral"), "--input", input, "--out", out, "--json"];
+  const whole = await irori([...args, "--capture", "blocks.1.hook_mlp_out"]);
+  assert.equal(whole.code, 0, whole.errors);
+  const all = await read(out);
+  const some = await irori([
+    ...args,
+    "--capture",
+    "blocks.1.hook_mlp_out",
+    "--only=-1",
+    "--grad",
+    "loss",
+    "--at",
+    "hook_embed",
+  ]);
+  assert.equal(some.code, 0, some.errors);
+  const { tensors } = JSON.parse(some.out) as { tensors: Record<string, number[]> };
+  assert.deepEqual(Object.keys(tensors).sort(), ["blocks.1.hook_mlp_out", "grad.hook_embed", "logits", "loss"]);
+  assert.equal(tensors.logits?.[1], 1);
+  const width = tensors["blocks.1.hook_mlp_out"]?.[2] as number;
+  const got = (await read(out)).get("blocks.1.hook_mlp_out") as Float32Array;
+  const values = all.get("blocks.1.hook_mlp_out") as Float32Array;
+  // the second row of the golden's batch has no padding
+  const length = values.length / width / (tensors.logits?.[0] as number);
+  assert.deepEqual(got.slice(0, width).length, width);
+  const rows = got.length / width;
+  const ends = Array.from({ length: rows }, (_, r) =>
+    Array.from({ length }, (_, i) => values.slice((r * length + i) * width, (r * length + i + 1) * width)),
+  );
+  for (const [r, row] of ends.entries())
+    assert.ok(
+      row.some((value) => relativeError(got.slice(r * width, (r + 1) * width), value) < 1e-5),
+      `row ${r}`,
+    );
+
+  const fine = await irori(["trace", golden("mistral"), "--input", input, "--finite"]);
+  assert.deepEqual([fine.code, fine.out], [0, "every weight and every value is finite\n"]);
+  const spec = join(folder, "infinite.json");
+  await writeFile(spec, '[{"at":"blocks.1.mlp.hook_post","do":"set","value":1e39,"positions":[-1]}]');
+  const found = await irori(["trace", golden("mistral"), "--input", input, "--interventions", spec, "--finite"]);
+  assert.equal(found.code, 1);
+  assert.match(found.out, /^HookPoint blocks\.1\.mlp\.hook_post holds Infinity at \[0,\d+,0\], the first/);
+  const refused = await irori([...args, "--at", "hook_embed"]);
+  assert.match(refused.out, /--at: wanted --grad loss with it/);
+});

@@ -8,6 +8,7 @@ import { streamAnswer, summary } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
+import { insideArgs, readInside } from "./inside.ts";
 import { isOutputClosed, listenForStop, printJson, say } from "./output.ts";
 import { requestArgs, wantedOf } from "./request.ts";
 import { FORMS, lend, openEngine } from "./settings.ts";
@@ -18,6 +19,7 @@ const args = {
   raw: { type: "boolean", description: "The prompt as it is: no chat template, control tokens recognised" },
   system: { type: "string", valueHint: "TEXT", description: "The system message of the chat" },
   ...requestArgs,
+  ...insideArgs,
   form: { type: "string", valueHint: "blocks|f32", description: "Serving form (default), or dequantised in float32" },
   verbose: { type: "boolean", description: "Tell tokens and speed also where stderr is no terminal" },
 } as const satisfies ArgsDef;
@@ -26,7 +28,7 @@ export const run: Command = { args, run: runAnswer };
 
 async function runAnswer(call: Call): Promise<number> {
   const { args, startUp } = call;
-  const wanted = wantedOf(args);
+  const wanted = { ...wantedOf(args), ...(await readInside(args)) };
   const form = args.choice("form", FORMS);
   const isChat = args.positional("prompt") === undefined && process.stdin.isTTY === true;
   const prompt = isChat ? refuseOptions(args) : await promptOf(args);
@@ -43,8 +45,8 @@ async function runAnswer(call: Call): Promise<number> {
   const onFirst = () => startUp.mark("first token");
   const answer = await streamAnswer(lease, { ...wanted, prompt }, { signal, isQuiet, onFirst });
   if (isQuiet) {
-    const { text, ids, promptTokens, stop, timings, seed } = answer;
-    printJson({ text, ids, promptTokens, stop, timings, seed });
+    const { text, ids, promptTokens, hasBos, stop, timings, seed } = answer;
+    printJson({ text, ids, promptTokens, hasBos, stop, timings, seed });
   } else if (process.stderr.isTTY || args.flag("verbose")) say(summary(answer));
   return answer.stop === "cancelled" && !isOutputClosed() ? exitCodeOf("cancelled") : 0;
 }

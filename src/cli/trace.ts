@@ -1,13 +1,15 @@
 // `irori trace MODEL`: a run over token ids from a file with the model's inside open; what was asked for goes into a file.
 // It does not know how it is computed.
-import { access, constants, readFile } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import { openCheckpoint, writeSafetensors } from "../checkpoint/mod.ts";
-import type { TraceRequest } from "../engine/mod.ts";
-import { type InterventionSpec, type Numbers, readAdapter, readInterventionSpecs } from "../hooks/mod.ts";
+import { writeSafetensors } from "../checkpoint/mod.ts";
+import type { NotFinite, TraceRequest } from "../engine/mod.ts";
+import type { Numbers } from "../hooks/mod.ts";
+import { numberOf } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
+import { insideArgs, readInside, readTensors } from "./inside.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { lend, openEngine } from "./settings.ts";
 
@@ -25,23 +27,35 @@ const args = {
     valueHint: "NAME[,…]",
     description: "Only these model outputs; empty for none (default all)",
   },
-  interventions: { type: "string", valueHint: "spec.json", description: "What to change inside (docs/hooks.md)" },
-  adapter: { type: "string", valueHint: "FOLDER", description: "A LoRA adapter in peft's files, applied" },
+  only: {
+    type: "string",
+    valueHint: "N[,…]",
+    description: "Only these positions of outputs and captures; -1 is the last",
+  },
+  ...insideArgs,
   grad: { type: "string", valueHint: "loss", description: "The loss, and its gradient by every parameter" },
+  at: {
+    type: "string",
+    valueHint: "PATTERN[,…]",
+    description: "With --grad: the gradient by these HookPoints instead",
+  },
+  finite: { type: "boolean", description: "Only tell where NaN or infinity begins; exit code 1 where it does" },
   generate: { type: "string", valueHint: "N", description: "N greedy tokens after each row, as `greedy`" },
   hooks: { type: "boolean", description: "Only list the model's HookPoints" },
 } as const satisfies ArgsDef;
 
 export const trace: Command = { args, run: runTrace };
 
-async function runTrace(call: Call): Promise<undefined> {
+async function runTrace(call: Call): Promise<number | undefined> {
   const { args } = call;
-  if (!args.flag("hooks")) for (const name of ["input", "out"]) needed(args.text(name), name);
+  if (!args.flag("hooks"))
+    for (const name of args.flag("finite") ? ["input"] : ["input", "out"]) needed(args.text(name), name);
+  const isCheck = args.flag("finite");
   const grad = args.text("grad");
   if (grad !== undefined && grad !== "loss")
     throw new IroriError("bad-input", { what: "--grad", got: grad, wanted: "loss" });
   const count = args.number("generate", { isWhole: true, min: 1 });
-  if (!args.flag("hooks")) await writable(args.text("out") as string);
+  if (!args.flag("hooks") && !isCheck) await writable(args.text("out") as string);
   const request = args.flag("hooks")
     ? undefined
     : await readRequest(args.text("input") as string, call, grad === "loss");
@@ -54,6 +68,7 @@ async function runTrace(call: Call): Promise<undefined> {
     else print(`${names.join("\n")}\n`);
     return;
   }
+  if (isCheck) return tell(await lease.findNotFinite(request), args.flag("json"));
   const results: Record<string, Numbers> = { ...(await lease.trace(request)) };
   if (count !== undefined) {
     const made = await lease.traceGreedy(request, count);
@@ -65,6 +80,16 @@ async function runTrace(call: Call): Promise<undefined> {
   if (args.flag("json"))
     printJson({ out, tensors: Object.fromEntries(Object.entries(results).map(([n, t]) => [n, t.shape])) });
   else print(columns(shapes));
+}
+
+function tell(found: NotFinite | undefined, isJson: boolean): number {
+  if (isJson) printJson({ found: found ? { ...found, value: String(found.value) } : null });
+  else if (found === undefined) print("every weight and every value is finite\n");
+  else
+    print(
+      `${found.kind} ${found.name} holds ${found.value} at [${found.index}], the first in the order of computation\n`,
+    );
+  return found === undefined ? 0 : 1;
 }
 
 /** Nothing is computed that could not be written. */
@@ -92,7 +117,10 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
   const ids = rows("input_ids");
   if (ids === undefined)
     throw new IroriError("bad-input", { what: `${path} holds no input_ids`, got: Object.keys(tensors).join(", ") });
-  const [specs, adapter] = [args.text("interventions"), args.text("adapter")];
+  const list = (name: string) => args.text(name)?.split(/,(?![^{]*\})/);
+  const inside = await readInside(args);
+  const at = list("at");
+  if (at && !gradients) throw new IroriError("bad-input", { what: "--at", wanted: "--grad loss with it" });
   return {
     ids,
     attentionMask: rows("attention_mask"),
@@ -102,30 +130,10 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
       .text("outputs")
       ?.split(",")
       .filter((name) => name !== ""),
-    capture: args.text("capture")?.split(/,(?![^{]*\})/) ?? [],
-    interventions: specs === undefined ? [] : await readSpecs(specs),
-    tensors,
-    adapter: adapter === undefined ? undefined : await readAdapter(adapter),
-    gradients,
+    capture: list("capture") ?? [],
+    only: list("only")?.map((text) => numberOf("--only", text, { isWhole: true, min: -Infinity })),
+    ...inside,
+    tensors: { ...tensors, ...inside.tensors },
+    gradients: gradients && at ? { at } : gradients,
   };
-}
-
-async function readTensors(path: string): Promise<Record<string, Numbers>> {
-  await using file = await openCheckpoint(path);
-  const all: Record<string, Numbers> = {};
-  // ids and masks are small whole numbers, which float32 holds exactly
-  for (const [name, { shape }] of file.tensors) all[name] = { shape, data: await file.readFloat32(name) };
-  return all;
-}
-
-async function readSpecs(path: string): Promise<readonly InterventionSpec[]> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
-  });
-  try {
-    return readInterventionSpecs(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof IroriError) throw error;
-    throw new IroriError("bad-input", { what: `${path} is not JSON`, got: (error as Error).message, cause: error });
-  }
 }

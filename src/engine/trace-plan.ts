@@ -99,7 +99,9 @@ export function planTrace(model: Model, asked: Asked): TracePlan {
   const wanted = [...outputs, ...captures, ...(gradients ? [gradients.of, ...by.map((name) => `grad.${name}`)] : [])];
   const parameters = gradients?.parameters ? parametersOf(model) : {};
   const narrow = narrowRows(tapped);
-  const all = gradients ? withGradients(narrow, gradients.of === "loss" ? "loss" : TOTAL, parameters, by) : narrow;
+  const all = gradients
+    ? withGradients(narrow, gradients.of === "loss" ? "loss" : TOTAL, parameters, { at: by })
+    : narrow;
   const isWanted = (name: string) => wanted.includes(name) || name.slice("grad.".length) in parameters;
   const kept = Object.entries(all.outputs).filter(([name]) => isWanted(name));
   const placed = kept.map(

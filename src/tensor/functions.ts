@@ -60,6 +60,20 @@ const tapOp = defineOp({
 export const tap = (x: Value, name: string): Value => apply(tapOp, [x], { name });
 export const isTap = (node: { readonly op: Op }): boolean => node.op === tapOp;
 
+const afterOp = defineOp({
+  name: "after",
+  infer: ([x]) => [x as NonNullable<typeof x>],
+  // a choice that always falls on x, between x and one number of the other
+  emit: (e, [x, other]) => {
+    const flat = e.one("Reshape", [other as string, e.ints(-1)]);
+    const one = e.one("Slice", [flat, e.ints(0), e.ints(1), e.ints(0)]);
+    return [e.one("Where", [e.literal({ dtype: "bool", shape: [1] }, Uint8Array.of(0)), one, x as string])];
+  },
+  vjp: ([ct]) => [ct],
+});
+/** x, computed once `other` (float32) is there: what makes a value come late. */
+export const after = (x: Value, other: Value): Value => apply(afterOp, [x, other]);
+
 // ---- softmax and norms
 
 const softmaxOp = defineFunction(

@@ -1,22 +1,29 @@
 // Reverse-mode gradients as graph construction: cotangents flow from a scalar loss back to the values asked for.
 // It does not know any op: each op's literal has its own vjp, a function without one is differentiated through its body.
 import { IroriError } from "../base/mod.ts";
+import { recomputing } from "./checkpoints.ts";
 import { lossOfLinear } from "./functions.ts";
 import { expand, type Graph, graph, nodesOf, rewrite } from "./graph.ts";
 import { add } from "./ops.ts";
 import { inputOp, type Node, scalar, type Value, weightOp } from "./value.ts";
 
+export interface GradientOptions {
+  /** Names of outputs of the Graph: the gradient by their values too. */
+  readonly at?: readonly string[];
+  /** HookPoints between which forward values are computed again rather than kept (less memory, about a third more time). */
+  readonly checkpoints?: readonly string[];
+}
+
 /**
  * A Graph with `grad.NAME` for each of `wrt`, and g's own outputs.
  * @param loss name of a scalar float32 output of g
  * @param wrt inputs or weights of g, under names of the caller's
- * @param at names of outputs of g: the gradient by their values
  */
 export function withGradients(
   g: Graph,
   loss: string,
   wrt: Readonly<Record<string, Value>>,
-  at: readonly string[] = [],
+  { at = [], checkpoints = [] }: GradientOptions = {},
 ): Graph {
   const open = expand(rewrite(g, lossOfLinear), (node) => node.op.vjp === undefined);
   const root = outputOf(open, loss);
@@ -30,6 +37,7 @@ export function withGradients(
   const cotangents = backward(
     root,
     targets.map(([, value]) => value),
+    checkpoints,
   );
   const gradients = targets.map(([name], i) => {
     const ct = cotangents[i];
@@ -51,8 +59,13 @@ function outputOf({ outputs }: Graph, name: string): Value {
   });
 }
 
-function backward(root: Value, targets: readonly Value[]): readonly (Value | undefined)[] {
+function backward(
+  root: Value,
+  targets: readonly Value[],
+  checkpoints: readonly string[],
+): readonly (Value | undefined)[] {
   const order = nodesOf([root]);
+  const again = checkpoints.length === 0 ? (node: Node) => node : recomputing(order, checkpoints);
   // two inputs or weights of one name are the same, whoever made their nodes
   const leaves = new Map<string, Node>();
   const same = (node: Node): Node => {
@@ -82,7 +95,7 @@ function backward(root: Value, targets: readonly Value[]): readonly (Value | und
     const cts = cotangents.get(node);
     if (cts === undefined || !carries.has(node) || node.inputs.length === 0) continue;
     if (node.op.vjp === undefined) throw notDifferentiable(node, readers);
-    const back = node.op.vjp(cts, node);
+    const back = node.op.vjp(cts, again(node, cts.find((ct) => ct !== undefined) as Value));
     node.inputs.forEach((value, i) => {
       const ct = back[i];
       if (ct !== undefined && carries.has(value.node)) put(value, ct, node);

@@ -23,7 +23,7 @@ export {
   weightsMultiplied,
 } from "./functions.ts";
 export { type Fusion, fuse, fusions } from "./fusions.ts";
-export { withGradients } from "./gradient.ts";
+export { type GradientOptions, withGradients } from "./gradient.ts";
 export {
   expand,
   type Graph,
