@@ -10,7 +10,15 @@ import {
   withInterventions,
   withLora,
 } from "../hooks/mod.ts";
-import { type Config, type Family, maskOf, type Weights, wholeSequence } from "../models/mod.ts";
+import {
+  type Config,
+  type Family,
+  maskOf,
+  type Processing,
+  processed,
+  type Weights,
+  wholeSequence,
+} from "../models/mod.ts";
 import {
   type Dim,
   fuse,
@@ -44,6 +52,7 @@ export interface Asked {
   readonly hasTypes: boolean;
   /** Only some positions are wanted. */
   readonly isSome: boolean;
+  readonly processing: Processing;
   readonly capture: readonly string[];
   readonly interventions: readonly Intervention[];
   readonly outputs: readonly string[] | undefined;
@@ -80,7 +89,9 @@ const rows = (name: string): Value => input(name, "int64", ["B", "T"]);
  */
 export function planTrace(model: Model, asked: Asked): TracePlan {
   const { adapter, from, interventions, gradients, isSome } = asked;
-  const whole = withLora(wholeGraph(model, asked), ADAPTER, adapter, { rows: asked.isAdaptedByRow });
+  const whole = withLora(wholeGraph(processedModel(model, asked), asked), ADAPTER, adapter, {
+    rows: asked.isAdaptedByRow,
+  });
   refuseTypes(model, asked, whole);
   const outputs = wantedOutputs(asked, whole);
   const given = shapesAt(whole, from);
@@ -108,6 +119,18 @@ export function planTrace(model: Model, asked: Asked): TracePlan {
     ([name, value]) => [name, isSome && !outputs.includes(name) ? atPlaces(name, value) : value] as const,
   );
   return { graph: fuse(narrowRows(graph(Object.fromEntries(placed), tapped.inputs))), shapes };
+}
+
+/** The model with its weights processed as it is asked. */
+function processedModel(model: Model, { processing, adapter, gradients }: Asked): Model {
+  if (!Object.values(processing).some(Boolean)) return model;
+  if (adapter.length > 0 || gradients?.parameters)
+    throw new IroriError("bad-input", {
+      what: "processed weights",
+      got: adapter.length > 0 ? "with an adapter" : "with gradients by parameters",
+      wanted: "the weights as they are",
+    });
+  return { ...model, ...processed(model.family, model.config, model.weights, processing) };
 }
 
 /** The metric's sum over the rows: what is differentiated. */

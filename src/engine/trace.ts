@@ -11,6 +11,7 @@ import {
   loraValues,
   type Numbers,
 } from "../hooks/mod.ts";
+import type { Processing } from "../models/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, inputsOf, type TensorType } from "../tensor/mod.ts";
 import type { HeldProgram } from "./kept-programs.ts";
@@ -32,6 +33,8 @@ export interface TraceRequest extends RowsRequest {
   readonly from?: Readonly<Record<string, Numbers>> | undefined;
   /** Low-rank changes of the model's weights, as an adapter's folder holds them: for all rows, or one (or none) for each. */
   readonly adapter?: Adapter | readonly (Adapter | undefined)[] | undefined;
+  /** The weights as TransformerLens processes them; default: as they are. Log-probabilities stay, what lies inside does not. */
+  readonly processing?: Processing | undefined;
   /** `true`: the loss, and its gradient by every parameter. */
   readonly gradients?: boolean | GradientRequest | undefined;
 }
@@ -109,12 +112,12 @@ function adapterOf({ adapter }: TraceRequest, { count }: Rows): Adapted {
 
 /** What a request asks for, without its numbers. */
 function askedOf(request: TraceRequest, { changes, isByRow }: Adapted, chunks: number): Asked {
-  const { types, only, capture = [], interventions = [], outputs, from = {}, gradients } = request;
+  const { types, only, capture = [], interventions = [], outputs, from = {}, gradients, processing = {} } = request;
   const { of = "loss", at = [], parameters = at.length === 0 } = typeof gradients === "object" ? gradients : {};
   return {
     hasTypes: types?.flat().some((type) => type !== 0) ?? false,
     isSome: only !== undefined,
-    ...{ capture, outputs, from: Object.keys(from) },
+    ...{ capture, outputs, processing, from: Object.keys(from) },
     interventions: interventionsOf(interventions),
     ...{ adapter: changes, isAdaptedByRow: isByRow },
     gradients: gradients ? { of: of === "loss" ? of : "metric", chunks, at, parameters } : undefined,

@@ -1,6 +1,7 @@
 // What a family of models is: its configuration, its names in each checkpoint format, and its program as a traced Graph.
 // It does not know where weights come from nor how attention remembers: both are handed to `trace`.
 import type { AttentionOptions, Dim, Value } from "../tensor/mod.ts";
+import type { Parts } from "./processing.ts";
 
 /** The hyper-parameters that the engine needs of every family. */
 export interface Config {
@@ -100,6 +101,8 @@ export interface Family<C extends Config = Config> {
   pool?(config: C, weights: Weights, hidden: Value): Value | undefined;
   /** The configuration for what a checkpoint really holds, where a part may be missing. */
   fit?(config: C, has: (weight: string) => boolean): C;
+  /** Which weights play which part, for processing them; families without it are taken as they are. */
+  parts?(config: C): Parts;
   /** Last parts of the names of weights that an adapter changes where nothing is said. */
   readonly loraTargets: readonly string[];
   /** Whether weights of linear layers are stored [in, out]. Default: [out, in]. */

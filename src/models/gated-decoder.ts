@@ -4,6 +4,7 @@ import { z } from "zod";
 import { add, gather, linear, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Config, Head, RotaryTables, Tokens, Weights } from "./family.ts";
 import { addedTo, attendByHeads, gatedMlp, type HeadOptions, inEveryLayer, inLayer } from "./layers.ts";
+import type { Parts } from "./processing.ts";
 import { rotaryMembers, rotaryOf, rotaryPositions } from "./rotary-config.ts";
 import { type Rotary, tablesOf } from "./rotary-tables.ts";
 import { checked, size } from "./settings.ts";
@@ -86,6 +87,32 @@ export function gatedHead<C extends GatedConfig>(
   return {
     weight: name,
     logits: (c, weight, hidden) => after(c, linear(hidden, weight(name(c), [c.vocabSize, c.hiddenSize]))),
+  };
+}
+
+/** The parts of weights in layers that read `input_layernorm` and another norm before the MLP. */
+export function gatedParts(
+  c: GatedConfig,
+  {
+    mlpNorm = "post_attention_layernorm",
+    attention = ["q_proj", "k_proj", "v_proj"],
+    mlp = ["gate_proj", "up_proj"],
+    normOffset = 0,
+    isCapped = false,
+  } = {},
+): Parts {
+  const inEvery = <T>(of: (layer: string) => readonly T[]): T[] =>
+    Array.from({ length: c.layers }, (_, l) => of(`model.layers.${l}`)).flat();
+  return {
+    norms: inEvery((h) => [
+      { norm: `${h}.input_layernorm`, readers: attention.map((name) => `${h}.self_attn.${name}`) },
+      { norm: `${h}.${mlpNorm}`, readers: mlp.map((name) => `${h}.mlp.${name}`) },
+    ]),
+    finalNorm: "model.norm",
+    ...{ normOffset, isCapped },
+    embeddings: ["model.embed_tokens.weight"],
+    writers: inEvery((h) => [`${h}.self_attn.o_proj`, `${h}.mlp.down_proj`]),
+    isCentring: false,
   };
 }
 

@@ -15,7 +15,15 @@ import {
   type Value,
 } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
-import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
+import {
+  type GatedConfig,
+  gatedConfig,
+  gatedHead,
+  gatedMembers,
+  gatedParts,
+  gatedWeights,
+  projections,
+} from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
@@ -99,5 +107,7 @@ export const gemma2: Family<Gemma2Config> = {
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,
+  parts: (c) =>
+    gatedParts(c, { mlpNorm: "pre_feedforward_layernorm", normOffset: 1, isCapped: c.logitCap !== undefined }),
   head: gatedHead((c, logits) => (c.logitCap === undefined ? logits : softCap(logits, c.logitCap))),
 };

@@ -3,19 +3,26 @@
 import { z } from "zod";
 import {
   add,
+  arange,
+  cast,
+  expandTo,
   gather,
   gelu,
   geluTanh,
+  int64,
   layerNorm,
+  lessEqual,
   linear,
   mixHeads,
   reshape,
+  slice,
   split,
   tap,
   type Value,
 } from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
+import type { Parts } from "./processing.ts";
 import { rotaryMembers, rotaryOf, rotaryPositions } from "./rotary-config.ts";
 import { type Rotary, tablesOf } from "./rotary-tables.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -145,6 +152,32 @@ function trace(c: GptNeoxConfig, weight: Weights, tokens: Tokens): Value {
   return layerNorm(x, norm, bias, c.epsilon, "ln_final");
 }
 
+function parts(c: GptNeoxConfig): Parts {
+  const inEvery = <T>(of: (layer: string) => readonly T[]): T[] =>
+    Array.from({ length: c.layers }, (_, l) => of(`gpt_neox.layers.${l}`)).flat();
+  // of each head q, k and v in turn
+  const byHead = (bias: Value): Value => slice(reshape(bias, [c.heads, 3 * c.headSize]), 1, 2 * c.headSize);
+  const last = cast(lessEqual(int64(2 * c.headSize), arange(3 * c.headSize)), "float32");
+  return {
+    norms: inEvery((h) => [
+      { norm: `${h}.input_layernorm`, readers: [`${h}.attention.query_key_value`] },
+      { norm: `${h}.post_attention_layernorm`, readers: [`${h}.mlp.dense_h_to_4h`] },
+    ]),
+    finalNorm: "gpt_neox.final_layer_norm",
+    embeddings: ["gpt_neox.embed_in.weight"],
+    writers: inEvery((h) => [`${h}.attention.dense`, `${h}.mlp.dense_4h_to_h`]),
+    isCentring: true,
+    values: inEvery((h) => [
+      {
+        from: `${h}.attention.query_key_value`,
+        isValue: reshape(expandTo(last, [c.heads, 3 * c.headSize]), [3 * c.hiddenSize]),
+        take: (bias: Value) => reshape(byHead(bias), [c.hiddenSize]),
+        into: `${h}.attention.dense`,
+      },
+    ]),
+  };
+}
+
 const headWeight = (c: GptNeoxConfig): string => (c.isTied ? "gpt_neox.embed_in.weight" : "embed_out.weight");
 
 export const gptNeox: Family<GptNeoxConfig> = {
@@ -156,6 +189,7 @@ export const gptNeox: Family<GptNeoxConfig> = {
   parseConfig,
   weights,
   trace,
+  parts,
   head: {
     weight: headWeight,
     logits: (c, weight, hidden) => linear(hidden, weight(headWeight(c), [c.vocabSize, c.hiddenSize])),

@@ -1,9 +1,26 @@
 // The gpt2 family (GPT-2, DistilGPT-2, DialoGPT …): learnt positions, layer norms, a plain MLP, weights stored [in, out].
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import { add, gather, geluTanh, layerNorm, linear, matmul, mixHeads, split, tap, type Value } from "../tensor/mod.ts";
+import {
+  add,
+  arange,
+  cast,
+  gather,
+  geluTanh,
+  int64,
+  layerNorm,
+  lessEqual,
+  linear,
+  matmul,
+  mixHeads,
+  slice,
+  split,
+  tap,
+  type Value,
+} from "../tensor/mod.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
+import type { Parts } from "./processing.ts";
 import { checked, readSettings, size } from "./settings.ts";
 
 export interface Gpt2Config extends Config {
@@ -106,6 +123,29 @@ function trace(c: Gpt2Config, weight: Weights, tokens: Tokens): Value {
   return layerNorm(x, weight("transformer.ln_f.weight", d), weight("transformer.ln_f.bias", d), c.epsilon, "ln_final");
 }
 
+function parts(c: Gpt2Config): Parts {
+  const inEvery = <T>(of: (layer: string) => readonly T[]): T[] =>
+    Array.from({ length: c.layers }, (_, l) => of(`transformer.h.${l}`)).flat();
+  return {
+    norms: inEvery((h) => [
+      { norm: `${h}.ln_1`, readers: [`${h}.attn.c_attn`] },
+      { norm: `${h}.ln_2`, readers: [`${h}.mlp.c_fc`] },
+    ]),
+    finalNorm: "transformer.ln_f",
+    embeddings: ["transformer.wte.weight", "transformer.wpe.weight"],
+    writers: inEvery((h) => [`${h}.attn.c_proj`, `${h}.mlp.c_proj`]),
+    isCentring: true,
+    values: inEvery((h) => [
+      {
+        from: `${h}.attn.c_attn`,
+        isValue: cast(lessEqual(int64(2 * c.hiddenSize), arange(3 * c.hiddenSize)), "float32"),
+        take: (bias: Value) => slice(bias, 0, 2 * c.hiddenSize),
+        into: `${h}.attn.c_proj`,
+      },
+    ]),
+  };
+}
+
 export const gpt2: Family<Gpt2Config> = {
   name: "gpt2",
   modelTypes: ["gpt2"],
@@ -116,6 +156,7 @@ export const gpt2: Family<Gpt2Config> = {
   parseConfig,
   weights,
   trace,
+  parts,
   head: {
     weight: () => "transformer.wte.weight",
     logits: (c, weight, hidden) => linear(hidden, weight("transformer.wte.weight", [c.vocabSize, c.hiddenSize])),

@@ -8,6 +8,7 @@ import {
   gatedConfig,
   gatedHead,
   gatedMembers,
+  gatedParts,
   gatedWeights,
   projections,
   traceGated,
@@ -111,6 +112,7 @@ export const llama: Family<LlamaConfig> = {
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace: (c, weight, tokens) => traceGated(c, weight, tokens, layerShapes(c)),
+  parts: (c) => gatedParts(c),
   head: gatedHead(),
   gguf: { architectures: ["llama"], settings: ["rope_freqs.weight"], readConfig: readGguf, tensor: ggufTensor },
 };

@@ -7,6 +7,7 @@ import {
   gatedConfig,
   gatedHead,
   gatedMembers,
+  gatedParts,
   gatedWeights,
   projections,
   traceGated,
@@ -40,5 +41,6 @@ export const mistral: Family<MistralConfig> = {
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace: (c, weight, tokens) =>
     traceGated(c, weight, tokens, layerShapes(c), (l) => ({ window: c.windows[l] ?? undefined })),
+  parts: (c) => gatedParts(c),
   head: gatedHead(),
 };

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { gather, linear, mixHeads, rmsNorm, silu, split, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
-import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights } from "./gated-decoder.ts";
+import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedParts, gatedWeights } from "./gated-decoder.ts";
 import { addedTo, attendByHeads, gated, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
 import { readSettings, size, windowsOf } from "./settings.ts";
@@ -68,5 +68,6 @@ export const phi3: Family<Phi3Config> = {
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,
+  parts: (c) => gatedParts(c, { attention: ["qkv_proj"], mlp: ["gate_up_proj"] }),
   head: gatedHead(),
 };

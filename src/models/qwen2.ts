@@ -7,6 +7,7 @@ import {
   gatedConfig,
   gatedHead,
   gatedMembers,
+  gatedParts,
   gatedWeights,
   projections,
   traceGated,
@@ -54,5 +55,6 @@ export const qwen2: Family<Qwen2Config> = {
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace: (c, weight, tokens) =>
     traceGated(c, weight, tokens, layerShapes(c), (l) => ({ window: c.windows[l] ?? undefined })),
+  parts: (c) => gatedParts(c),
   head: gatedHead(),
 };

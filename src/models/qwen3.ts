@@ -8,6 +8,7 @@ import {
   gatedConfig,
   gatedHead,
   gatedMembers,
+  gatedParts,
   gatedWeights,
   projections,
   traceGated,
@@ -58,5 +59,6 @@ export const qwen3: Family<Qwen3Config> = {
       window: c.windows[l] ?? undefined,
       normalize: (y, part) => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon),
     })),
+  parts: (c) => gatedParts(c),
   head: gatedHead(),
 };

@@ -7,6 +7,7 @@ import {
   gatedConfig,
   gatedHead,
   gatedMembers,
+  gatedParts,
   gatedWeights,
   projections,
   traceGated,
@@ -63,5 +64,6 @@ export const smollm3: Family<Smollm3Config> = {
       tables: c.isRotated[l] ? tables : undefined,
       window: c.windows[l] ?? undefined,
     })),
+  parts: (c) => gatedParts(c),
   head: gatedHead(),
 };
