@@ -1,14 +1,7 @@
 // Ask a local model a question and stream the answer. The first run fetches and prepares the model.
-import { homedir } from "node:os";
-import { defaultHome, Engine } from "irori";
+import { openEngine } from "irori";
 
-await using engine = await Engine.open({
-  home: defaultHome(process.platform, process.env, homedir()),
-  threads: 2,
-  spinning: true,
-  budgetBytes: () => 2e9,
-  now: () => performance.now(),
-});
+await using engine = await openEngine();
 await using lease = await engine.lease("smollm2-135m");
 
 const prompt = { messages: [{ role: "user", content: "What is a hearth? Answer in one sentence." }] };

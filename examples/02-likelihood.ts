@@ -1,14 +1,7 @@
 // Which sentence does the model find more likely? Scores are negative log likelihoods in nats.
-import { homedir } from "node:os";
-import { defaultHome, Engine } from "irori";
+import { openEngine } from "irori";
 
-await using engine = await Engine.open({
-  home: defaultHome(process.platform, process.env, homedir()),
-  threads: 2,
-  spinning: true,
-  budgetBytes: () => 2e9,
-  now: () => performance.now(),
-});
+await using engine = await openEngine();
 await using lease = await engine.lease("smollm2-135m", { form: "f32" });
 for (const text of ["The capital of France is Paris.", "The capital of France is Berlin."]) {
   const { meanNll, perplexity } = await lease.score(lease.tokenize(text));

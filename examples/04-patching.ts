@@ -1,15 +1,8 @@
 // Where does the model keep the capital? The residual stream of one prompt is patched into another, layer by layer, at the
 // last token; then a vector between the two prompts steers the answer.
-import { homedir } from "node:os";
-import { defaultHome, Engine } from "irori";
+import { openEngine } from "irori";
 
-await using engine = await Engine.open({
-  home: defaultHome(process.platform, process.env, homedir()),
-  threads: 2,
-  spinning: true,
-  budgetBytes: () => 4e9,
-  now: () => performance.now(),
-});
+await using engine = await openEngine();
 await using lease = await engine.lease("smollm2-135m", { form: "f32", warm: false });
 const [france, italy] = ["The capital of France is", "The capital of Italy is"].map((text) => lease.tokenize(text));
 const [paris, rome] = [" Paris", " Rome"].map((text) => lease.tokenize(text)[0]);

@@ -1,15 +1,8 @@
 // A LoRA adapter on 40 lines: the loss falls, and the answer changes. Nothing of the model's own weights does.
-import { homedir } from "node:os";
-import { defaultHome, Engine } from "irori";
+import { openEngine } from "irori";
 import { LoraTraining } from "irori/adapt";
 
-await using engine = await Engine.open({
-  home: defaultHome(process.platform, process.env, homedir()),
-  threads: 2,
-  spinning: true,
-  budgetBytes: () => 4e9,
-  now: () => performance.now(),
-});
+await using engine = await openEngine();
 await using lease = await engine.lease("smollm2-135m", { form: "f32", warm: false });
 const things = ["fire", "river", "stone", "cloud", "lamp", "bread", "bell", "snow", "boat", "tea"];
 const examples = Array.from({ length: 40 }, (_, i) => {

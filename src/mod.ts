@@ -21,6 +21,7 @@ export {
   type Sampling,
   type Score,
 } from "./engine/mod.ts";
+export { openEngine } from "./machine.ts";
 
 /** The version of this package, as its package.json has it. */
 export const version: string = createRequire(import.meta.url)("../package.json").version;

@@ -16,6 +16,13 @@ const prints: Readonly<Record<string, RegExp>> = {
     /step 1 of 10: loss [1-9][\s\S]*step 10 of 10: loss 0[\s\S]*as it was:(?!.*never goes)[\s\S]*adapted: The fire never goes out/,
   "04-patching.ts":
     /France: -\d[\s\S]*at layer 0: -\d[\s\S]*at layer 25: \d[\s\S]*strength 0: .* is Paris[\s\S]*strength 1: .* is Rome/,
+  "06-attribution.ts":
+    /Rome over Paris: -\d[\s\S]*270 heads in two runs\nblocks\.23\.attn\.hook_z head 4: attributed [1-9][\d.]+, patched 1[\d.]+/,
+  "07-custom-op.ts": /relu\(input "x"\)[\s\S]*output "grad\.x"[\s\S]*bytes of ONNX\nan op's name: got relu/,
+  "08-custom-family.ts":
+    /HookPoints: hook_embed[\s\S]*looks at itself by 0\.\d+[\s\S]*with a head ablated[\s\S]*goes on with \d+, \d+/,
+  "09-afternoon.ts":
+    /layer 23 head 4 moves Rome over Paris by 1\d[\s\S]*steered by 0: .*city of Paris[\s\S]*steered by 1: .*city of Rome[\s\S]*step 10 of 10: loss [01]\.[\s\S]*before:(?!.*hearth)[\s\S]*after: A hearth that is/,
 };
 
 test("every example has its expectation here", async () => {

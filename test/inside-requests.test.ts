@@ -285,7 +285,7 @@ test("where NaN or infinity begins is found: a weight, or the HookPoint of a run
   for (const [name, { shape }] of checkpoint.tensors)
     tensors[name] = { shape, data: await checkpoint.readFloat32(name) };
   const name = "model.layers.1.mlp.up_proj.weight";
-  const [, width] = tensors[name]?.shape as [number, number];
+  const [, width] = (tensors[name] as { shape: readonly number[] }).shape as [number, number];
   (tensors[name] as { data: Float32Array }).data[3 * width + 2] = Number.NaN;
   await writeSafetensors(join(spoilt, "model.safetensors"), tensors);
   await using broken = await engine.lease(`file:${spoilt}`, { form: "f32", warm: false });

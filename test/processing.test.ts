@@ -76,7 +76,7 @@ for (const name of ["gpt2", "gpt_neox", "llama"])
     await using lease = await open(name);
     await using file = await openCheckpoint(golden(`lab/${name}/processed.safetensors`));
     await using lab = await openCheckpoint(golden(`lab/${name}/transformer-lens.safetensors`));
-    const [rows, length] = lab.tensors.get("clean")?.shape as [number, number];
+    const [rows, length] = (lab.tensors.get("clean") as { shape: readonly number[] }).shape as [number, number];
     const clean = Array.from(await lab.readFloat32("clean"));
     const ids = Array.from({ length: rows }, (_, r) => clean.slice(r * length, (r + 1) * length));
     const capture = [...file.tensors.keys()].filter((hook) => hook !== "logits");

@@ -8,6 +8,7 @@ import {
   type Graph,
   gather,
   graph,
+  hookPoints,
   input,
   logSumExp,
   mul,
@@ -45,13 +46,16 @@ export function stepGraph(family: Decoder, config: Config, weights: Weights, row
 const HIDDEN = "step.hidden";
 
 /**
- * A step in three: half of the layers, the other half, the head. They open side by side, and the head is the same for any
- * number of rows. A stage's outputs that a later one takes go by the names of their HookPoints.
+ * A step in three: half of the layers, the other half, the head (in two, of a family without HookPoints between its layers). They
+ * open side by side, and the head is the same for any number of rows. A stage's outputs that a later one takes go by the names of
+ * their HookPoints.
  */
 export function stagesOf(step: Graph, { layers }: Config): readonly Graph[] {
-  const cuts = [`blocks.${layers >> 1}.hook_resid_pre`, HIDDEN];
-  const [first, second, head] = cutAtTaps(step, cuts).map((stage) => fuse(stage)) as [Graph, Graph, Graph];
-  return [first, second, graph(head.outputs)];
+  const middle = `blocks.${layers >> 1}.hook_resid_pre`;
+  const cuts = hookPoints(step).includes(middle) ? [middle, HIDDEN] : [HIDDEN];
+  const stages = cutAtTaps(step, cuts).map((stage) => fuse(stage));
+  const head = stages.pop() as Graph;
+  return [...stages, graph(head.outputs)];
 }
 
 /** The head over the rows of its table that `ids` [W, n] name: [W, n]. */

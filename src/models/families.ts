@@ -2,7 +2,7 @@
 import { IroriError } from "../base/mod.ts";
 import { bert, roberta, xlmRoberta } from "./bert.ts";
 import { distilbert } from "./distilbert.ts";
-import type { Decoder, Family } from "./family.ts";
+import type { Config, Decoder, Family } from "./family.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gptNeo } from "./gpt-neo.ts";
@@ -16,11 +16,27 @@ import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
 
-export const families = [
+const table: Family[] = [
   ...[llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3, olmo2, smollm3],
   ...[gpt2, gptNeo, gptNeox],
   ...[bert, roberta, xlmRoberta, distilbert],
-] as readonly Family[];
+] as Family[];
+/** Every family there is. */
+export const families: readonly Family[] = table;
+
+/** A family of one's own, for this process: its checkpoints open as those of the others do. */
+export function addFamily<C extends Config>(family: Family<C>): void {
+  const known = table.find(
+    ({ name, modelTypes }) => name === family.name || modelTypes.some((type) => family.modelTypes.includes(type)),
+  );
+  if (known !== undefined)
+    throw new IroriError("bad-input", {
+      what: "a family's name or model_type",
+      got: family.name,
+      wanted: `another than ${known.name}'s`,
+    });
+  table.push(family as unknown as Family);
+}
 
 /** The family of a config.json's `model_type`. */
 export function familyOf(modelType: string): Family {

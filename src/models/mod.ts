@@ -1,4 +1,4 @@
-export { decoderNamed, families, familyNamed, familyOf, familyOfGguf } from "./families.ts";
+export { addFamily, decoderNamed, families, familyNamed, familyOf, familyOfGguf } from "./families.ts";
 export type {
   Config,
   Decoder,
