@@ -40,7 +40,7 @@ async function rowOf(name: string): Promise<string> {
 }
 
 /** The lines between the marks. */
-export async function supportTable(): Promise<string> {
+async function supportTable(): Promise<string> {
   const head = [
     "family",
     "model_type",
