@@ -8,7 +8,15 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { AdamW, clipGradients, learningRate, Sgd } from "../src/adapt/mod.ts";
 import { openCheckpoint } from "../src/checkpoint/mod.ts";
-import { type Adapter, loraInputs, mergeInto, readAdapter, withLora, writeAdapter } from "../src/hooks/mod.ts";
+import {
+  type Adapter,
+  loraByRow,
+  loraInputs,
+  mergeInto,
+  readAdapter,
+  withLora,
+  writeAdapter,
+} from "../src/hooks/mod.ts";
 import * as t from "../src/tensor/mod.ts";
 import { type Array_, compiled, evaluate, floats, ints, relativeError, testRuntime } from "./evaluate.ts";
 import { goldenFamily, wholeForward } from "./golden-family.ts";
@@ -144,6 +152,50 @@ for (const name of Object.keys(names) as (keyof typeof names)[]) {
     }
   });
 }
+
+test("over quantised weights, another adapter in each row equals the rows one by one, and merging", async () => {
+  const [rows, length, width, out, rank] = [3, 4, 64, 32, 2];
+  const wave = (size: number, by: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i * by));
+  const format = { bits: 4, block: 32, zero: 8 } as const;
+  const codes: Array_ = { shape: [out, 2, 16], data: Uint8Array.from({ length: out * 32 }, (_, i) => (i * 37) % 256) };
+  const scales = floats([out, 2], wave(out * 2, 0.7));
+  const w = t.dequantize(
+    t.weight("w.weight#codes", "uint8", [out, 2, 16]),
+    t.weight("w.weight#scales", "float32", [out, 2]),
+    undefined,
+    format,
+  );
+  // whole numbers up to 127 in each block: the kernel's rounding of x is exact
+  const x = floats(
+    [rows, length, width],
+    Array.from({ length: rows * length * width }, (_, i) => (i % 32 === 0 ? 127 : ((i * 53) % 255) - 127)),
+  );
+  const plain = t.graph({ y: t.linear(t.input("x", "float32", ["B", "T", width]), w) });
+  const change = (seed: number) => ({
+    ...{ weight: "w.weight", rank, scale: 0.5 + seed },
+    ...{ a: wave(rank * width, 1.3 + seed), b: wave(out * rank, 2.1 + seed) },
+  });
+  const adapters = [[change(1)], [], [change(2)]];
+  const { changes, values } = loraByRow("lora", adapters);
+  const weights = { "w.weight#codes": codes, "w.weight#scales": scales };
+  const fused = t.fuse(withLora(plain, "lora", changes, { rows: true }));
+  assert.match(t.printGraph(fused), /blockProduct/);
+  const together = (await evaluate(fused, { ...weights, x, ...(values as Record<string, Array_>) })).y as Float32Array;
+  const dense = (await evaluate(t.graph({ w }), weights)).w as Float32Array;
+  for (const [row, own] of adapters.entries()) {
+    const merged = Float32Array.from(dense);
+    for (const each of own) mergeInto(merged, [out, width], each, false);
+    const part = (x.data as Float32Array).slice(row * length * width, (row + 1) * length * width);
+    const wanted = Array.from({ length: length * out }, (_, i) => {
+      const [at, o] = [Math.floor(i / out), i % out];
+      let sum = 0;
+      for (let k = 0; k < width; k++) sum += (part[at * width + k] as number) * (merged[o * width + k] as number);
+      return sum;
+    });
+    const got = together.slice(row * length * out, (row + 1) * length * out);
+    assert.ok(relativeError(got, Float32Array.from(wanted)) < 1e-5, `row ${row}`);
+  }
+});
 
 test("an adapter for another model says which weights do not fit", async () => {
   const { graph } = await caseOf("gpt2-c_attn");

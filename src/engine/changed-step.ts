@@ -16,6 +16,7 @@ import {
 } from "../hooks/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 import { type Dim, evaluateDim, type Graph, graph, withTaps } from "../tensor/mod.ts";
+import type { KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
 import type { StepExtras } from "./row.ts";
 
@@ -87,13 +88,13 @@ export function extrasOf(inside: Inside, step: Step, { changed, captured }: Shap
     );
   return {
     fixed: made(loraValues(ADAPTER, adapter?.changes ?? [])),
-    inputs: (past, count) => {
+    inputs: (past, count, caches) => {
       const spans = [[-past, promptTokens - past]] as const;
-      return made(interventionInputs(interventions, changed, { dims: { T0: count }, spans, tensors, isOpen: true }));
+      const batch = { dims: dimsOf(count, caches), spans, tensors, isOpen: true };
+      return made(interventionInputs(interventions, changed, batch));
     },
     outputs: (count, caches) => {
-      const dims: Record<string, number> = { T0: count };
-      for (const [symbol, { capacity }] of Object.entries(caches)) dims[symbol] = capacity;
+      const dims = dimsOf(count, caches);
       const sizes = (shape: readonly Dim[]) => shape.map((dim) => evaluateDim(dim, dims));
       return Object.fromEntries(
         [...captured].map(([name, shape]) => [CAPTURED + name, Tensor.of("float32", sizes(shape))]),
@@ -108,6 +109,13 @@ export function extrasOf(inside: Inside, step: Step, { changed, captured }: Shap
         }),
       ),
   };
+}
+
+/** The symbols of a step of one row: its new tokens, and what its caches have room for. */
+function dimsOf(count: number, caches: KvCache["sizes"]): Record<string, number> {
+  const dims: Record<string, number> = { T0: count };
+  for (const [symbol, { capacity }] of Object.entries(caches)) dims[symbol] = capacity;
+  return dims;
 }
 
 /** What a cache has room for beyond its tokens is cut off scores and patterns. */

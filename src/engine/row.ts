@@ -80,8 +80,8 @@ function largestOf(values: ArrayLike<number>): number {
 export interface StepExtras {
   /** Inputs that stay. */
   readonly fixed: Readonly<Record<string, Tensor>>;
-  /** Inputs for `count` tokens behind `past` others. */
-  readonly inputs: (past: number, count: number) => Readonly<Record<string, Tensor>>;
+  /** Inputs for `count` tokens behind `past` others, over caches of these sizes. */
+  readonly inputs: (past: number, count: number, caches: KvCache["sizes"]) => Readonly<Record<string, Tensor>>;
   /** Where captures of `count` tokens are written, over caches of these sizes. */
   readonly outputs: (count: number, caches: KvCache["sizes"]) => Readonly<Record<string, Tensor>>;
   /** Captures by HookPoint from what was written there; `caches` as they were before the step. */
@@ -160,7 +160,7 @@ export class Row implements Disposable {
     this.#cache.makeRoom(ids.length);
     using run = new DisposableStack();
     const caches = this.#cache.sizes;
-    const inputs = this.#extras?.inputs(length, ids.length) ?? {};
+    const inputs = this.#extras?.inputs(length, ids.length, caches) ?? {};
     const outputs = this.#extras?.outputs(ids.length, caches) ?? {};
     for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) run.use(tensor);
     const changed = { ...inputs, ...outputs, "ids.0": this.#ids, ...results.inputs, ...results.outputs };
