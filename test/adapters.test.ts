@@ -181,7 +181,7 @@ test("over quantised weights, another adapter in each row equals the rows one by
   const fused = t.fuse(withLora(plain, "lora", changes, { rows: true }));
   assert.match(t.printGraph(fused), /blockProduct/);
   const together = (await evaluate(fused, { ...weights, x, ...(values as Record<string, Array_>) })).y as Float32Array;
-  const dense = (await evaluate(t.graph({ w }), weights)).w as Float32Array;
+  const dense = (await evaluate(t.fuse(t.graph({ w })), weights)).w as Float32Array;
   for (const [row, own] of adapters.entries()) {
     const merged = Float32Array.from(dense);
     for (const each of own) mergeInto(merged, [out, width], each, false);
