@@ -127,7 +127,7 @@ for (const name of Object.keys(names) as (keyof typeof names)[]) {
     const both: Record<string, Array_> = {};
     for (const [input, { shape, data }] of Object.entries(valuesOf(adapter)))
       both[input] = floats([2, ...shape], [...(data as Float32Array), ...new Float32Array(data.length)]);
-    const g = withLora(graph, "lora", adapter.changes, { rows: true });
+    const g = withLora(graph, "lora", adapter.changes, { rows: "B" });
     const mixed = (await evaluate(t.fuse(g), { ...inputs, ...both })).logits as Float32Array;
     const plain = (await evaluate(t.fuse(graph), inputs)).logits as Float32Array;
     const half = mixed.length / 2;
@@ -178,7 +178,7 @@ test("over quantised weights, another adapter in each row equals the rows one by
   const adapters = [[change(1)], [], [change(2)]];
   const { changes, values } = loraByRow("lora", adapters);
   const weights = { "w.weight#codes": codes, "w.weight#scales": scales };
-  const fused = t.fuse(withLora(plain, "lora", changes, { rows: true }));
+  const fused = t.fuse(withLora(plain, "lora", changes, { rows: "B" }));
   assert.match(t.printGraph(fused), /blockProduct/);
   const together = (await evaluate(fused, { ...weights, x, ...(values as Record<string, Array_>) })).y as Float32Array;
   const dense = (await evaluate(t.fuse(t.graph({ w })), weights)).w as Float32Array;

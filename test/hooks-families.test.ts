@@ -71,7 +71,9 @@ for (const { name } of families) {
     const { graph, run, sizes, layers } = await familyOf(name);
     const hook = `blocks.${layers - 1}.hook_resid_pre`;
     const whole = await run(t.withTaps(graph, [hook]));
-    const got = await run(resumeAt(graph, hook), { [hook]: floats(sizes(hook), whole[hook] as Float32Array) });
+    const got = await run(resumeAt(graph, hook), {
+      [`from.${hook}`]: floats(sizes(hook), whole[hook] as Float32Array),
+    });
     assert.ok(relativeError(got.out as Float32Array, whole.out as Float32Array) < 1e-5);
   });
 

@@ -241,9 +241,92 @@ for (const name of ["llama", "mistral", "gpt_neox", "gemma3"])
     assert.notDeepEqual((await answer(lease, prompt, {})).ids, whole);
   });
 
+for (const name of decoders)
+  test(`${name}: an adapter on the head while tokens are made equals the one over the whole text`, async () => {
+    await using lease = await open(name);
+    const { family, config } = await lease.inside();
+    const weight = family.head?.weight(config) as string;
+    const [out, width] = family.weights(config).get(weight) as [number, number];
+    const wave = (size: number, by: number) =>
+      Float32Array.from({ length: size }, (_, i) => Math.sin(i * i * by) * 0.6);
+    const change = { weight, rank: 3, scale: 2, a: wave(3 * width, 0.37), b: wave(3 * out, 0.71) };
+    const adapter = { changes: [change], config: {} };
+    const prompt = IDS[1] as number[];
+    const [whole] = await lease.traceGreedy({ ids: [prompt], adapter }, COUNT);
+    assert.deepEqual((await answer(lease, prompt, { adapter })).ids, whole);
+    assert.notDeepEqual((await answer(lease, prompt, {})).ids, whole);
+    // each row its own: a tied embedding is a table, not a layer, and stays; logits of a loss gather rows of all texts
+    const by = { ids: IDS, adapter: [adapter, undefined] };
+    await assert.rejects(lease.trace({ ...by, gradients: true }), /reads rows of all texts together/);
+    assert.ok(numbersOf(await lease.trace(by), "logits").length > 0);
+  });
+
+test("every HookPoint can be captured while tokens are made", async () => {
+  await using lease = await open("gpt2");
+  const { steps } = await answer(lease, IDS[0] as number[], { capture: ["*"] });
+  const names = Object.keys((steps[0] as (typeof steps)[number]).tensors);
+  assert.deepEqual(names.sort(), (await lease.hookPoints()).sort());
+});
+
+test("greedy tokens take positions and processing from the request, as the trace does", async () => {
+  await using lease = await open("gpt2");
+  const interventions: InterventionSpec[] = [{ at: "blocks.0.ln2.hook_normalized", do: "set", value: 0.5 }];
+  const processing = { foldLn: true, centerWritingWeights: true, centerUnembed: true, foldValueBiases: true };
+  const text = IDS[0] as number[];
+  for (const more of [{ processing, interventions }, { positions: [text.map((_, i) => i + 10)] }]) {
+    const [made = []] = await lease.traceGreedy({ ids: [text], ...more }, 3);
+    const ids = [...text];
+    for (const id of made) {
+      const positions = "positions" in more ? [ids.map((_, i) => i + 10)] : undefined;
+      const { logits } = await lease.trace({ ids: [ids], ...more, positions, only: [-1] });
+      const all = Array.from((logits as Numbers).data, Number);
+      assert.equal(all.indexOf(Math.max(...all)), id, JSON.stringify(more));
+      ids.push(id);
+    }
+  }
+  const from = { "blocks.1.hook_resid_pre": { shape: [1, 8, 32], data: new Float32Array(256) } };
+  await assert.rejects(lease.traceGreedy({ ids: [text], from }, 1), /from of a trace while tokens are made/);
+});
+
+test("an adapter in each row of an encoder, its pooler's too, equals the rows one by one; other widths are refused", async () => {
+  await using lease = await open("bert");
+  const { family, config } = await lease.inside();
+  const [weight, [out, width]] = [...family.weights(config)].find(([name]) => /pooler.*weight$/.test(name)) as [
+    string,
+    [number, number],
+  ];
+  const wave = (size: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i * 1.7) * 0.4);
+  const adapter = { changes: [{ weight, rank: 2, scale: 1, a: wave(2 * width), b: wave(2 * out) }], config: {} };
+  const together = await lease.trace({ ids: IDS, adapter: [adapter, undefined] });
+  const rows = [adapter, undefined].map((own, r) => lease.trace({ ids: [IDS[r] as number[]], adapter: own }));
+  for (const name of ["last_hidden_state", "pooler_output"]) {
+    const alone = (await Promise.all(rows)).flatMap((row) => [...numbersOf(row, name)]);
+    close(numbersOf(together, name), alone, name);
+  }
+  const half = { changes: [{ weight, rank: 2, scale: 1, a: wave(width), b: wave(2 * out) }], config: {} };
+  await assert.rejects(lease.trace({ ids: IDS, adapter: [adapter, half] }), /row 1's change of .*got A \[2, \d+\]/);
+});
+
+test("infinity that a softmax swallows is found too, and what a run goes on from", async () => {
+  await using lease = await open("gpt2");
+  const at = "blocks.0.attn.hook_attn_scores";
+  const interventions: InterventionSpec[] = [
+    { at, do: "set", value: Number.NEGATIVE_INFINITY, rows: [0], heads: [1], positions: [3] },
+  ];
+  const found = await lease.findNotFinite({ ids: IDS, interventions });
+  assert.deepEqual([found?.name, found?.index.slice(0, 3)], [at, [0, 1, 3]]);
+  const hook = "blocks.1.hook_resid_pre";
+  const captured = await lease.trace({ ids: IDS, capture: [hook], outputs: [] });
+  const from = { [hook]: captured[hook] as Numbers };
+  assert.equal(await lease.findNotFinite({ ids: IDS, from }), undefined);
+});
+
 test("what cannot be asked is refused with what would do", async () => {
   await using lease = await open("gpt2");
   const ids = IDS;
+  await assert.rejects(lease.trace({ ids, only: [] }), /wanted positions: got none/);
+  const attentionMask = ids.map(() => [0, 1, 1, 1, 1, 1, 1, 0]);
+  await assert.rejects(lease.trace({ ids, attentionMask }), /01111110, wanted ones in one piece, zeros at one end/);
   await assert.rejects(lease.trace({ ids, only: [8] }), /a position of row 0: got 8, wanted -8 to 7/);
   await assert.rejects(
     lease.trace({ ids, capture: ["blocks.*.hook_zz"] }),

@@ -338,7 +338,7 @@ for (const name of ["gpt2", "llama", "gpt_neox"]) {
     const hook = "blocks.1.hook_resid_pre";
     const captured = (await lab.run(t.withTaps(lab.graph, [hook]), {}))[hook] as Float32Array;
     const resumed = resumeAt(lab.graph, hook);
-    const got = await lab.run(resumed, { [hook]: floats(resid(lab), captured) });
+    const got = await lab.run(resumed, { [`from.${hook}`]: floats(resid(lab), captured) });
     assert.ok(relativeError(got.logits as Float32Array, lab.of("logits").data as Float32Array) < 1e-4);
     const read = t.weightsOf(resumed).map((port) => port.name);
     assert.ok(!read.some((weight) => /\.0\./.test(weight)), read.join());

@@ -62,4 +62,12 @@ test("longrope keeps a text within the original positions", () => {
   const { config } = cases.find(({ name }) => name === "longrope") as (typeof cases)[number];
   assert.equal(config.max_position_embeddings, 256);
   assert.equal(llama.parseConfig(config).maxPositions, 64);
+  // as its first files spelt it, and beside a rope_parameters of the default kind
+  const { rope_parameters, ...rest } = config as { rope_parameters: Record<string, unknown> };
+  const { rope_type: _, rope_theta, ...scaling } = rope_parameters;
+  const old = { ...rest, rope_theta, rope_scaling: { type: "su", ...scaling } };
+  const wanted = JSON.stringify(llama.parseConfig(config));
+  assert.equal(JSON.stringify(llama.parseConfig(old)), wanted);
+  const both = { ...old, rope_parameters: { rope_type: "default", rope_theta } };
+  assert.equal(JSON.stringify(llama.parseConfig(both)), wanted);
 });

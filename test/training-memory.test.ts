@@ -79,3 +79,27 @@ for (const { name } of families.filter(({ head }) => head !== undefined))
       assert.equal(repeated > 0, "isRecomputing" in more, what);
     }
   });
+
+test("a run without a token to learn is left out of its step", async () => {
+  const model = await modelOf("gpt2");
+  const ids = [5, 9, 22, 41];
+  const some = [
+    { ids, learnFrom: 1 },
+    { ids, learnFrom: 4 },
+  ];
+  const options = {
+    rank: 2,
+    alpha: 4,
+    targets: ["c_attn"],
+    rate: 1e-2,
+    schedule: "constant",
+    warmup: 0,
+    epochs: 1,
+  } as const;
+  const rest = { batch: 2, weightDecay: 0, clip: 1, seed: 0 };
+  const losses: number[] = [];
+  for (const more of [{}, { runBatch: 1 }])
+    for await (const { loss } of LoraTraining.start(model, { ...options, ...rest, ...more }).run(some))
+      losses.push(loss);
+  assert.ok(Math.abs((losses[0] as number) - (losses[1] as number)) < 1e-5);
+});

@@ -198,7 +198,10 @@ export class LoraTraining {
     const size = this.#options.runBatch ?? examples.length;
     const parts: Evaluated[] = [];
     for (let at = 0; at < examples.length; at += size)
-      parts.push(await this.#run(examples.slice(at, at + size), hasGradients));
+      if (examples.slice(at, at + size).some(({ ids, learnFrom }) => Math.max(1, learnFrom) < ids.length))
+        parts.push(await this.#run(examples.slice(at, at + size), hasGradients));
+    if (parts.length === 0)
+      throw new IroriError("bad-input", { what: "examples of a step", got: "no token to learn", wanted: "1 or more" });
     const [first] = parts as [Evaluated];
     if (parts.length === 1) return first;
     const count = parts.reduce((sum, part) => sum + part.count, 0);

@@ -15,7 +15,7 @@ import {
   withLora,
 } from "../hooks/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
-import { type Dim, evaluateDim, type Graph, graph, withTaps } from "../tensor/mod.ts";
+import { type Dim, evaluateDim, type Graph, graph, slice, type Value, withTaps } from "../tensor/mod.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
 import type { StepExtras } from "./row.ts";
@@ -57,22 +57,34 @@ const ADAPTER = "lora";
 /** In front of the names of outputs that are captures: a HookPoint's own may be that of a cut between stages. */
 const CAPTURED = "captured.";
 
-/** The step with its changes. Throws where a HookPoint or a weight is not there. */
+/**
+ * The step with its changes. Throws where a HookPoint or a weight is not there.
+ * @param headWeight the weight whose rows candidates' logits are computed from again
+ */
 export function changedGraph(
   step: Graph,
   { interventions, adapter, capture }: StepChange,
+  headWeight: string,
 ): { graph: Graph; shapes: Shapes } {
   const adapted = withLora(step, ADAPTER, adapter);
   const hooks = interventions.map(({ hook }) => hook);
   const changed = withInterventions(adapted, interventions);
   const captures = matchHookPoints(changed, capture);
-  const { outputs, inputs } = withTaps(changed, captures);
+  const { outputs: tapped, inputs } = withTaps(changed, captures);
+  // a changed head's candidates are what it gives: their rows alone do not have the change
+  const isHeadAdapted = adapter.some(({ weight }) => weight === headWeight);
+  const outputs = isHeadAdapted ? { ...tapped, exactLogits: firstOf(tapped) } : tapped;
   const named = Object.entries(outputs).map(([name, value]) => [
     captures.includes(name) ? CAPTURED + name : name,
     value,
   ]);
   const shapes = { changed: shapesAt(adapted, hooks), captured: shapesAt(changed, captures) };
   return { graph: graph(Object.fromEntries(named), inputs), shapes };
+}
+
+/** The likeliest logits, as many as are computed exactly of an unchanged head. */
+function firstOf({ topLogits, exactLogits }: Graph["outputs"]): Value {
+  return slice(topLogits as Value, 1, 0, (exactLogits as Value).shape[1] as number);
 }
 
 /** The values that a changed step takes, and where it writes what is captured, for an answer to a prompt of so many tokens. */
@@ -123,6 +135,8 @@ function firstColumns({ shape, data }: Tensor, count: number | undefined): Numbe
   const all = data as Float32Array;
   const width = shape.at(-1) as number;
   if (count === undefined || count === width) return { shape, data: all };
-  const kept = all.filter((_, i) => i % width < count);
+  const kept = new Float32Array((all.length / width) * count);
+  for (let row = 0; row * width < all.length; row++)
+    kept.set(all.subarray(row * width, row * width + count), row * count);
   return { shape: [...shape.slice(0, -1), count], data: kept };
 }

@@ -262,11 +262,16 @@ export class Lease implements AsyncDisposable {
     const isPlain = !inside.interventions?.length && !inside.adapter && !inside.capture?.length;
     const plain = () => resident.step().then((step) => ({ step }));
     const opening = isPlain ? plain() : changedStep(resident, inside).then((changed) => changed ?? plain());
-    const { step, extras } = await unlessAborted<Pick<GenerationSetting, "step" | "extras">>(
-      opening,
-      signal,
-      `opening ${this.model}`,
-    );
+    type Opened = Pick<GenerationSetting, "step" | "extras" | "held">;
+    const opened = unlessAborted<Opened>(opening, signal, `opening ${this.model}`);
+    const { step, extras, held } = await opened.catch((error: unknown) => {
+      // nobody waits for it any more: it is let go when it is there
+      Promise.resolve<Opened>(opening).then(
+        (late) => late.held?.[Symbol.dispose](),
+        () => undefined,
+      );
+      throw error;
+    });
     // only the first answer over this lease waited for the lease
     const openMs = this.#leaseMs + this.#engine.now() - asked;
     this.#leaseMs = 0;
@@ -276,6 +281,7 @@ export class Lease implements AsyncDisposable {
       tokenizer: resident.hasTokenizer ? resident.tokenizer : undefined,
       step,
       extras,
+      ...(held && { held }),
       openMs,
       inTurn: (step) => resident.inTurn(step),
       now: this.#engine.now,
@@ -292,8 +298,9 @@ async function changedStep(resident: Resident, inside: Inside) {
   const { changeOf, extrasOf } = await import("./changed-step.ts");
   const change = changeOf(inside);
   if (change === undefined) return undefined;
-  const { step, shapes } = await resident.changed(change);
-  return { step, extras: (promptTokens: number) => extrasOf(inside, step, shapes, promptTokens) };
+  const held = await resident.changed(change);
+  const { step, shapes } = held;
+  return { step, held, extras: (promptTokens: number) => extrasOf(inside, step, shapes, promptTokens) };
 }
 
 /** The answer to a request that was cancelled before the model was open. */

@@ -60,6 +60,8 @@ export interface GenerationSetting {
   readonly tokenizer: Tokenizer | undefined;
   readonly step: Step;
   readonly openMs: number;
+  /** What keeps the step open, let go when the answer has ended. */
+  readonly held?: Disposable | undefined;
   /** What the step has beside the usual inputs and outputs, for an answer to a prompt of so many tokens. */
   readonly extras?: ((promptTokens: number) => StepExtras) | undefined;
   /** Runs one step when it is this generation's turn. */
@@ -95,6 +97,7 @@ export async function* generate(
   request: GenerationRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<GenerationEvent, void> {
+  using _held = setting.held;
   checkSampling(request.sampling);
   const { config, tokenizer, now } = setting;
   const start = now();

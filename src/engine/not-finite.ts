@@ -43,7 +43,7 @@ async function findInWeights(model: TraceModel): Promise<NotFinite | undefined> 
 }
 
 async function findInRun(model: TraceModel, request: TraceRequest): Promise<NotFinite | undefined> {
-  const hooks = traceHookPoints(model);
+  const hooks = traceHookPoints(model, Object.keys(request.from ?? {}));
   const whole = { ...request, outputs: [], gradients: undefined, only: undefined };
   const look = async (capture: readonly string[]): Promise<NotFinite | undefined> => {
     if (capture.length === 0) return undefined;
@@ -56,9 +56,15 @@ async function findInRun(model: TraceModel, request: TraceRequest): Promise<NotF
   };
   // residuals say between which layers it begins, then all that stands there
   const rough = await look(hooks.filter((name) => Number.isNaN(isBlockOf(name)) || /hook_resid_post$/.test(name)));
-  if (rough === undefined) return look(hooks.filter((name) => isBlockOf(name) === model.config.layers - 1));
-  const block = isBlockOf(rough.name);
-  return Number.isNaN(block) ? rough : ((await look(hooks.filter((name) => isBlockOf(name) === block))) ?? rough);
+  const last =
+    rough === undefined || Number.isNaN(isBlockOf(rough.name)) ? model.config.layers - 1 : isBlockOf(rough.name);
+  if (rough !== undefined && /^hook_(pos_)?embed$/.test(rough.name)) return rough;
+  // what a softmax swallows leaves the residuals finite: layers before are looked at too
+  for (let block = 0; block <= last; block++) {
+    const found = await look(hooks.filter((name) => isBlockOf(name) === block));
+    if (found !== undefined) return found;
+  }
+  return rough;
 }
 
 function firstIn({ shape, data }: Numbers): { readonly index: readonly number[]; readonly value: number } | undefined {

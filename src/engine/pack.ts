@@ -66,7 +66,8 @@ export async function makeChanged(
   change: StepChange,
 ): Promise<ChangedStep> {
   const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
-  const { graph, shapes } = changedGraph(stepOf(manifest, 1), change);
+  const headWeight = decoderNamed(manifest.family).head.weight(manifest.config);
+  const { graph, shapes } = changedGraph(stepOf(manifest, 1), change, headWeight);
   const raw = locateIn(manifest);
   const stages = stagesOf(graph, manifest.config).map((stage) =>
     stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),

@@ -7,6 +7,7 @@ import type { Shapes, StepChange } from "./changed-step.ts";
 import { type HeldProgram, KeptPrograms } from "./kept-programs.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
+import type { ChangedStep } from "./pack.ts";
 import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
 
 /** Something that took time, and why. */
@@ -27,6 +28,15 @@ export interface ProgramsOptions {
   readonly onEvent: (event: EngineEvent) => void;
 }
 
+/** A step that stays open until its holder lets it go. */
+export interface HeldStep extends Disposable {
+  readonly step: Step;
+  readonly shapes: Shapes;
+}
+
+/** Changed steps whose bytes are kept. */
+const CHANGED = 64;
+
 /** The stages of a step, to be run one after another. */
 export type Step = readonly Program[];
 
@@ -42,7 +52,7 @@ export class Programs implements AsyncDisposable {
   readonly #options: ProgramsOptions;
   readonly #manifest: Manifest;
   readonly #steps = new Map<number, Promise<Step>>();
-  readonly #changed = new Map<string, Promise<{ readonly step: Step; readonly shapes: Shapes }>>();
+  readonly #changed = new Map<string, Promise<ChangedStep>>();
   readonly #stages = new Map<string, Promise<Program>>();
   readonly #graphs = new KeptPrograms(16);
   readonly #checks = new Map<string, Promise<void>>();
@@ -72,15 +82,35 @@ export class Programs implements AsyncDisposable {
     );
   }
 
-  /** The step of one row with changes: opened once for any numbers and places of them. */
-  changed(change: StepChange): Promise<{ readonly step: Step; readonly shapes: Shapes }> {
-    return once(this.#changed, JSON.stringify(change), async () => {
-      const runtime = await this.#options.runtime();
-      await this.step(1); // packs where that was not done, and has damaged pages made anew
+  /** The step of one row with changes: made once for any numbers and places of them, open while it is held (and for a while). */
+  async changed(change: StepChange): Promise<HeldStep> {
+    const { folder } = this.#options;
+    const runtime = await this.#options.runtime();
+    await this.step(1); // packs where that was not done, and has damaged pages made anew
+    const key = JSON.stringify(change);
+    const { stages, shapes } = await once(this.#changed, key, async () => {
       const { makeChanged } = await import("./pack.ts");
-      const { stages, check, shapes } = await makeChanged(this.#options.folder, this.#manifest, runtime, change);
-      return { step: await this.#compile(runtime, 1, { stages, check }), shapes };
+      return makeChanged(folder, this.#manifest, runtime, change);
     });
+    for (const oldest of this.#changed.keys()) if (this.#changed.size > CHANGED) this.#changed.delete(oldest);
+    using opening = new DisposableStack();
+    const { model, now, onEvent } = this.#options;
+    const start = now();
+    let isNew = false;
+    const step = await Promise.all(
+      stages.map(async (stage) => {
+        const plain = this.#stages.get(stage.hash);
+        if (plain !== undefined) return plain;
+        const hold = this.#graphs.hold(`stage ${stage.hash}`, () => {
+          isNew = true;
+          return this.#compileStage(runtime, stage);
+        });
+        return opening.use(await hold).program;
+      }),
+    );
+    if (isNew) onEvent({ type: "compile", model, cause: "a step that is changed or read inside", ms: now() - start });
+    const held = opening.move();
+    return { step, shapes, [Symbol.dispose]: () => held.dispose() };
   }
 
   async #open(rows: number): Promise<Step> {
@@ -143,7 +173,7 @@ export class Programs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled([...this.#steps.values(), ...this.#changed.values()]);
+    await Promise.allSettled(this.#steps.values());
     await this.#closeStages();
     await this.#graphs[Symbol.asyncDispose]();
     this.#changed.clear();

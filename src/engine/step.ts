@@ -3,6 +3,7 @@
 
 import { type CachedRows, type Config, cachedRows, type Decoder, type Weights } from "../models/mod.ts";
 import {
+  cut,
   cutAtTaps,
   fuse,
   type Graph,
@@ -14,7 +15,6 @@ import {
   mul,
   reshape,
   slice,
-  tap,
   topK,
   type Value,
   verify,
@@ -30,7 +30,7 @@ import { candidatesOf } from "./candidates.ts";
 export function stepGraph(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
   const tokens: CachedRows = cachedRows(config, rows);
   const all = family.trace(config, weights, tokens);
-  const hidden = tap(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
+  const hidden = cut(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
   const logits = family.head.logits(config, weights, hidden);
   const count = candidatesOf(config);
   const [topLogits, topIds] = topK(logits, Math.min(count + 1, config.vocabSize));

@@ -10,6 +10,9 @@ import { checkedRows, type Rows, type Span } from "./trace-rows.ts";
  * those without positions reach the new tokens too.
  */
 export async function traceGreedy(model: TraceModel, request: TraceRequest, count: number): Promise<number[][]> {
+  for (const name of ["from", "types"] as const)
+    if (request[name] !== undefined)
+      throw new IroriError("unsupported", { what: `${name} of a trace while tokens are made`, next: "leave it out" });
   const rows = checkedRows(model.config, request);
   const made: number[][] = [];
   for (const [r, all] of rows.ids.entries()) {
@@ -26,7 +29,9 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
     const tensors = { ...request.tensors, ...own };
     const interventions = (request.interventions ?? []).flatMap((spec) => ofRow(spec, r, length, own));
     while (text.length < length + count) {
-      const alone = { ids: [text], interventions, tensors, adapter: adapterOf(request, r), only: [-1] };
+      const positions = request.positions && [continued(request.positions[r]?.slice(start, end) ?? [], text.length)];
+      const changes = { interventions, tensors, adapter: adapterOf(request, r), processing: request.processing };
+      const alone = { ids: [text], positions, ...changes, only: [-1] };
       const { logits } = await trace(model, alone, true);
       text.push(likeliest((logits as Numbers).data as Float32Array, r));
     }
@@ -34,6 +39,10 @@ export async function traceGreedy(model: TraceModel, request: TraceRequest, coun
   }
   return made;
 }
+
+/** Positions of a text that has grown to `length` tokens: each new one is one behind the last. */
+const continued = (positions: readonly number[], length: number): number[] =>
+  Array.from({ length }, (_, i) => positions[i] ?? (positions.at(-1) as number) + 1 + i - positions.length);
 
 const adapterOf = ({ adapter }: TraceRequest, row: number) =>
   adapter === undefined || "changes" in adapter ? adapter : adapter[row];

@@ -90,7 +90,7 @@ const rows = (name: string): Value => input(name, "int64", ["B", "T"]);
 export function planTrace(model: Model, asked: Asked): TracePlan {
   const { adapter, from, interventions, gradients, isSome } = asked;
   const whole = withLora(wholeGraph(processedModel(model, asked), asked), ADAPTER, adapter, {
-    rows: asked.isAdaptedByRow,
+    rows: asked.isAdaptedByRow ? "B" : undefined,
   });
   refuseTypes(model, asked, whole);
   const outputs = wantedOutputs(asked, whole);

@@ -56,7 +56,10 @@ export function checkedRows(config: Config, { ids, attentionMask, positions, typ
 function spanOf(mask: readonly number[]): Span {
   const [start, end] = [mask.indexOf(1), mask.lastIndexOf(1) + 1];
   const isSpan =
-    start >= 0 && mask.slice(start, end).every((one) => one === 1) && mask.every((one) => one === 0 || one === 1);
+    start >= 0 &&
+    (start === 0 || end === mask.length) &&
+    mask.slice(start, end).every((one) => one === 1) &&
+    mask.every((one) => one === 0 || one === 1);
   if (isSpan) return [start, end];
   throw new IroriError("bad-input", {
     what: "a row of the attention mask",
@@ -67,6 +70,8 @@ function spanOf(mask: readonly number[]): Span {
 
 /** Where in the packed tokens (of B · T) positions of each row's text are; negative ones count back from its end: [B][P]. */
 export function placesOf({ spans, length }: Rows, positions: readonly number[]): number[][] {
+  if (positions.length === 0)
+    throw new IroriError("bad-input", { what: "wanted positions", got: "none", wanted: "1 or more" });
   return spans.map(([start, end], row) =>
     positions.map((position) => {
       const place = position < 0 ? end + position : start + position;

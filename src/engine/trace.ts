@@ -10,6 +10,7 @@ import {
   loraByRow,
   loraValues,
   type Numbers,
+  resumeAt,
 } from "../hooks/mod.ts";
 import type { Processing } from "../models/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
@@ -172,7 +173,7 @@ function checkedFrom(
         wanted: `[${wanted}]`,
       });
   }
-  return from;
+  return Object.fromEntries(Object.entries(from).map(([hook, values]) => [`from.${hook}`, values]));
 }
 
 /** Each row's chosen logits: their places, ids and factors (0 in rows that a choice leaves out). */
@@ -223,6 +224,8 @@ async function run({ program }: HeldProgram, g: Graph, values: Readonly<Record<s
   return Object.fromEntries(Object.entries(outputs).map(([name, { shape, data }]) => [name, { shape, data }]));
 }
 
-/** Names of the model's HookPoints. */
-export const traceHookPoints = (model: TraceModel): string[] =>
-  hookPoints(wholeGraph(model, { hasTypes: false, isSome: false, gradients: undefined }));
+/** Names of the model's HookPoints, of a run that goes on from some of them. */
+export function traceHookPoints(model: TraceModel, from: readonly string[] = []): string[] {
+  const whole = wholeGraph(model, { hasTypes: false, isSome: false, gradients: undefined });
+  return hookPoints(from.length === 0 ? whole : resumeAt(whole, ...from));
+}

@@ -88,12 +88,12 @@ export function withInterventions(g: Graph, list: readonly Intervention[]): Grap
   return changes.size === 0 ? g : rewriteTaps(g, changes);
 }
 
-/** The Graph from HookPoints on: their values are inputs of those names, and what only they need is not computed. */
+/** The Graph from HookPoints on: their values are inputs `from.HOOKPOINT`, and what only they need is not computed. */
 export function resumeAt(g: Graph, ...hooks: readonly string[]): Graph {
   const known = hookPoints(g);
   const unknown = hooks.find((hook) => !known.includes(hook));
   if (unknown !== undefined) throw unknownHookPoint(unknown, known);
-  const given = (hook: string) => (value: Value) => input(hook, "float32", value.shape);
+  const given = (hook: string) => (value: Value) => input(`from.${hook}`, "float32", value.shape);
   const resumed = rewriteTaps(g, new Map(hooks.map((hook) => [hook, given(hook)])));
   return { outputs: resumed.outputs, inputs: resumed.inputs.filter(({ node }) => isRead(resumed, node.attrs.name)) };
 }

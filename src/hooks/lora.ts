@@ -1,7 +1,18 @@
 // Low-rank adapters (LoRA, Hu et al. 2021) as a graph rewrite: y = x Wᵀ becomes y + scale · (x Aᵀ) Bᵀ, with A and B as inputs.
 // It does not know adapter files (peft.ts), losses or optimisers.
 import { IroriError } from "../base/mod.ts";
-import { add, applyAll, type Graph, input, matmul, rewrite, type Value, weightsMultiplied } from "../tensor/mod.ts";
+import {
+  add,
+  applyAll,
+  type Dim,
+  type Graph,
+  input,
+  matmul,
+  reshape,
+  rewrite,
+  type Value,
+  weightsMultiplied,
+} from "../tensor/mod.ts";
 import type { Numbers } from "./spec.ts";
 
 /** A low-rank change of one weight. */
@@ -54,6 +65,12 @@ export function loraByRow(adapter: string, rows: readonly (readonly LowRankValue
     const [a, b] = [new Float32Array(rows.length * rank * width), new Float32Array(rows.length * out * rank)];
     own.forEach((change, row) => {
       if (change === undefined) return;
+      if (change.a.length !== change.rank * width || change.b.length !== change.rank * out)
+        throw new IroriError("bad-input", {
+          what: `row ${row}'s change of ${weight}`,
+          got: `A [${change.rank}, ${change.a.length / change.rank}], B [${change.b.length / change.rank}, ${change.rank}]`,
+          wanted: `A [R, ${width}], B [${out}, R], as in the other rows`,
+        });
       a.set(change.a, row * rank * width);
       for (let o = 0; o < out; o++)
         for (let r = 0; r < change.rank; r++)
@@ -68,25 +85,31 @@ export function loraByRow(adapter: string, rows: readonly (readonly LowRankValue
 }
 
 /**
- * The Graph with low-rank changes of its linear layers. With `rows` each row of the batch has its own: A [B, R, in], B [B, out, R];
- * zeros leave a row as it is. Throws "bad-input" for a weight that no linear layer of the Graph reads.
+ * The Graph with low-rank changes of its linear layers. With `rows`, the batch's dimension, each row has its own: A [B, R, in],
+ * B [B, out, R]; zeros leave a row as it is. Throws "bad-input" for a weight that no linear layer of the Graph reads.
  */
 export function withLora(
   g: Graph,
   adapter: string,
   changes: readonly LowRank[],
-  { rows }: { readonly rows?: boolean } = {},
+  { rows }: { readonly rows?: Dim | undefined } = {},
 ): Graph {
   const byWeight = new Map(changes.map((change) => [change.weight, change]));
   const found = new Set<string>();
   const changed = (x: Value, y: Value, change: LowRank): Value => {
     found.add(change.weight);
     const { a, b } = loraInputs(adapter, change.weight);
-    const lead = rows ? [x.shape[0] as number] : [];
+    if (rows !== undefined && x.shape[0] !== rows)
+      throw new IroriError("unsupported", {
+        what: `an adapter of its own for each row changes ${change.weight}, which reads rows of all texts together`,
+        next: "take one adapter for all rows, or one row at a time",
+      });
+    const lead = rows === undefined ? [] : [rows];
     const [width, out] = [x.shape.at(-1) as number, y.shape.at(-1) as number];
-    const low = matmul(x, input(a, "float32", [...lead, change.rank, width]), { transB: true });
+    const own = rows !== undefined && x.rank === 2 ? reshape(x, [rows, 1, width]) : x;
+    const low = matmul(own, input(a, "float32", [...lead, change.rank, width]), { transB: true });
     const wide = input(b, "float32", [...lead, out, change.rank]);
-    return add(y, matmul(low, wide, { transB: true, alpha: change.scale }));
+    return add(y, reshape(matmul(low, wide, { transB: true, alpha: change.scale }), y.shape));
   };
   const result = rewrite(g, ({ node, inputs }) => {
     const names = weightsMultiplied(node);

@@ -51,7 +51,9 @@ const settingsOf = ({
   original_max_position_embeddings: original,
 }: RotaryJson): Settings => ({
   ...(original !== undefined && { original_max_position_embeddings: original }),
-  ...(rope_parameters ?? rope_scaling ?? {}),
+  ...rope_parameters,
+  // a file that has both spellings says what is scaled in one of them
+  ...(typeOf(rope_parameters ?? {}) === "default" && rope_scaling && { rope_type: undefined, ...rope_scaling }),
 });
 const typeOf = (s: Settings): string => s.rope_type ?? s.type ?? "default";
 
@@ -61,7 +63,7 @@ const typeOf = (s: Settings): string => s.rope_type ?? s.type ?? "default";
  */
 export function rotaryPositions(json: RotaryJson, maxPositions: number): number {
   const s = settingsOf(json);
-  return typeOf(s) === "longrope"
+  return ["longrope", "su"].includes(typeOf(s))
     ? Math.min(s.original_max_position_embeddings ?? maxPositions, maxPositions)
     : maxPositions;
 }
@@ -103,6 +105,7 @@ function scalingOf(s: Settings, maxPositions: number): RotaryScaling {
     case "yarn":
       return yarnOf(s, need("factor"), maxPositions);
     case "longrope":
+    case "su": // as its first files called it
       return longropeOf(s, need("original_max_position_embeddings"), maxPositions);
     default:
       throw new IroriError("unsupported", {

@@ -28,22 +28,37 @@ const HOOKS = ["hook_attn_scores", "hook_pattern"] as const;
 /** softmax(q kᵀ · scale where mask) v by groups of heads: q [B,T,H,K]; k, v [B,S,G,K]; mask bool [B|1,1,T,S] → [B,T,H,K]. */
 const attentionOp = defineFunction(
   "attention",
-  ([q, k, v, mask], attrs) => {
-    const { scale, hook, softCap: cap } = attrs as unknown as AttentionOptions;
-    const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
-    const [, s, g] = (k as Value).shape as [Dim, Dim, number];
-    const perGroup = divideDims(h, g) as number;
-    // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
-    const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
-    const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale });
-    const capped = cap === undefined ? raw : softCap(raw, cap);
-    const scores = where(mask as Value, reshape(capped, [b, h, t, s]), scalar(NEVER));
-    const pattern = tap(softmax(tap(scores, `${hook}.hook_attn_scores`)), `${hook}.hook_pattern`);
-    const z = matmul(reshape(pattern, [b, g, perGroup, t, s]), heads(v as Value, s, 1));
-    return [reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d])];
+  (inputs, attrs) => [attended(inputs, attrs as unknown as AttentionOptions, (_, value) => value)],
+  {
+    hooks: HOOKS,
+    // what the mask hides stays hidden, whatever is done to scores and patterns
+    opened: (inputs, attrs) => [
+      attended(inputs, attrs as unknown as AttentionOptions, (hidden, value) =>
+        where(inputs[3] as Value, value, scalar(hidden)),
+      ),
+    ],
   },
-  { hooks: HOOKS },
 );
+
+/** @param shown scores and pattern behind their HookPoints, by what stands where the mask hides a key */
+function attended(
+  [q, k, v, mask]: readonly Value[],
+  { scale, hook, softCap: cap }: AttentionOptions,
+  shown: (hidden: number, value: Value) => Value,
+): Value {
+  const [b, t, h, d] = (q as Value).shape as [Dim, Dim, number, number];
+  const [, s, g] = (k as Value).shape as [Dim, Dim, number];
+  const perGroup = divideDims(h, g) as number;
+  // [B,T,H,K] → [B,G,H/G,T,K]; keys and values get an axis of 1 that broadcasts over the group's heads
+  const heads = (x: Value, size: Dim, n: number): Value => transpose(reshape(x, [b, size, g, n, d]), [0, 2, 3, 1, 4]);
+  const raw = matmul(heads(q as Value, t, perGroup), heads(k as Value, s, 1), { transB: true, alpha: scale });
+  const capped = cap === undefined ? raw : softCap(raw, cap);
+  const scores = where(mask as Value, reshape(capped, [b, h, t, s]), scalar(NEVER));
+  const pattern = tap(softmax(shown(NEVER, tap(scores, `${hook}.hook_attn_scores`))), `${hook}.hook_pattern`);
+  const z = matmul(reshape(shown(0, pattern), [b, g, perGroup, t, s]), heads(v as Value, s, 1));
+  return reshape(transpose(z, [0, 3, 1, 2, 4]), [b, t, h, d]);
+}
+
 export interface AttentionOptions {
   /** Factor of the scores, usually 1/√K. */
   readonly scale: number;

@@ -58,6 +58,8 @@ const tapOp = defineOp({
 });
 /** A HookPoint: a named identity that vanishes unless somebody asks for it. */
 export const tap = (x: Value, name: string): Value => apply(tapOp, [x], { name });
+/** Where a Graph is cut into stages: a tap that is no HookPoint. */
+export const cut = (x: Value, name: string): Value => apply(tapOp, [x], { name, isCut: true });
 export const isTap = (node: { readonly op: Op }): boolean => node.op === tapOp;
 
 const afterOp = defineOp({

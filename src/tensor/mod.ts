@@ -4,6 +4,7 @@ export { type Folded, fold } from "./fold.ts";
 export {
   type BlockFormat,
   crossEntropy,
+  cut,
   dequantize,
   gelu,
   geluTanh,

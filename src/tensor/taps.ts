@@ -12,7 +12,8 @@ const tapsOf = (g: Graph): Map<string, Node> => {
 };
 
 /** Names of all HookPoints of a Graph, also of those inside functions. */
-export const hookPoints = (g: Graph): string[] => [...tapsOf(open(g, () => true)).keys()];
+export const hookPoints = (g: Graph): string[] =>
+  [...tapsOf(open(g, () => true))].flatMap(([name, { attrs }]) => (attrs.isCut ? [] : [name]));
 
 /** Names of the HookPoints inside a function, for as long as it is closed. */
 const inside = (node: Node): readonly string[] =>

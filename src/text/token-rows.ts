@@ -12,7 +12,7 @@ export interface TokenRowsOptions {
   readonly control?: boolean | undefined;
 }
 
-/** What a trace takes, and whether a beginning-of-text token was put in front. */
+/** What a trace takes, and whether a beginning-of-text token is in front. */
 export interface TokenRows {
   /** [B, T]. */
   readonly ids: readonly (readonly number[])[];
@@ -52,7 +52,7 @@ export function toTokens(tokenizer: Tokenizer, texts: readonly string[], options
         0,
       ),
     ),
-    hasBos: bos,
+    hasBos: tokenizer.bosId !== undefined && rows.every((row) => row[0] === tokenizer.bosId),
   };
 }
 
@@ -61,7 +61,7 @@ export const toStrTokens = (tokenizer: Tokenizer, ids: readonly number[]): strin
   ids.map((id) => tokenizer.tokenText(id));
 
 /**
- * Places of the tokens that a passage of a text takes part of, from 0.
+ * Places of the tokens that a passage of a text takes part of, from 0; the ids are the text's own, without padding.
  * @param occurrence which of several, from 0; -1 is the last
  */
 export function positionsOf(tokenizer: Tokenizer, ids: readonly number[], passage: string, occurrence = 0): number[] {
@@ -73,7 +73,7 @@ export function positionsOf(tokenizer: Tokenizer, ids: readonly number[], passag
   const start = found.at(occurrence);
   if (start === undefined)
     throw new IroriError("not-found", {
-      what: `the passage ${JSON.stringify(passage)} is not in the text ${occurrence === 0 ? "" : `${occurrence + 1} times `}`.trim(),
+      what: `the passage ${JSON.stringify(passage)} is not in the text${occurrence === 0 ? "" : ` (occurrence ${occurrence} of ${found.length})`}`,
       got: JSON.stringify(all.toString()),
     });
   const positions: number[] = [];
