@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 
 export { type ErrorCode, type ErrorParts, IroriError } from "./base/mod.ts";
-export { defaultHome } from "./checkpoint/mod.ts";
+export { defaultHome, type Numbers, readSafetensors, writeSafetensors } from "./checkpoint/mod.ts";
 export {
   type Answer,
   DEFAULT_SAMPLING,

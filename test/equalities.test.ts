@@ -150,7 +150,8 @@ for (const { name } of families.filter((family) => family.head !== undefined)) {
       const capture = ["blocks.1.hook_resid_post"];
       const [steps, made]: [number[], number[]] = [[], []];
       for await (const event of lease.generate({ ...request, capture })) {
-        if (event.type === "captured") steps.push(...(event.tensors[capture[0] as string]?.data as Float32Array));
+        if (event.type === "captured")
+          steps.push(...((event.tensors[capture[0] as string] as Numbers).data as Float32Array));
         if (event.type === "token") made.push(event.id);
         if (made.length === COUNT) break;
       }

@@ -211,8 +211,8 @@ test("a setting that is not supported is an error that names it", async () => {
     [{ attention_bias: true }, /attention_bias is not supported: got true/],
     [{ hidden_act: "gelu" }, /hidden_act is not supported: got "gelu"/],
     [
-      { rope_parameters: { rope_type: "longrope", factor: 2, rope_theta: 1e4 } },
-      /rotary scaling is not supported: got longrope, wanted default, linear, dynamic, llama3 or yarn/,
+      { rope_parameters: { rope_type: "mrope", factor: 2, rope_theta: 1e4 } },
+      /rotary scaling is not supported: got mrope, wanted default, linear, dynamic, llama3, yarn or longrope/,
     ],
     [{ rope_parameters: { rope_type: "llama3", rope_theta: 1e4 } }, /"llama3" lacks factor/],
     [{ hidden_size: -1 }, /hidden_size is not supported: got -1/],

@@ -76,3 +76,9 @@ test("what cannot be trained is one sentence", async () => {
   assert.match((await train("bad", ["--data", bad])).errors, /bad\.jsonl: line 2/);
   assert.match((await train("bad", ["--targets", "q_prj"])).errors, /weights to adapt: got q_prj, wanted .*q_proj/);
 });
+
+test("an adapter that is there is not replaced without being told to", async () => {
+  const { code, errors } = await train("first");
+  assert.equal(code, 2);
+  assert.match(errors, /holds an adapter; choose another folder, or --force/);
+});

@@ -10,4 +10,4 @@ export { Store, type StoredModel, type StoreOptions } from "./store.ts";
 export { defaultHome } from "./store-home.ts";
 export type { PullOptions } from "./store-pull.ts";
 export type { TensorInfo } from "./tensor-info.ts";
-export { type NamedTensor, writeSafetensors } from "./write-safetensors.ts";
+export { type Numbers, readSafetensors, writeSafetensors } from "./write-safetensors.ts";

@@ -1,8 +1,10 @@
 // Writes tensors as a safetensors file, whole or not at all. Format: https://github.com/huggingface/safetensors#format
 import { open, rename, rm } from "node:fs/promises";
 import { IroriError } from "../base/mod.ts";
+import { openCheckpoint } from "./open.ts";
 
-export interface NamedTensor {
+/** An array of numbers, row-major. */
+export interface Numbers {
   readonly shape: readonly number[];
   readonly data: Float32Array | BigInt64Array | Uint8Array;
 }
@@ -10,11 +12,11 @@ export interface NamedTensor {
 /** The system refuses writes of 2 GiB. */
 const PIECE_BYTES = 2 ** 28;
 
-const dtypeOf = (data: NamedTensor["data"]): string =>
+const dtypeOf = (data: Numbers["data"]): string =>
   data instanceof Float32Array ? "F32" : data instanceof BigInt64Array ? "I64" : "U8";
 
 /** Tensors by name, in the order given; written beside and renamed. Throws "io" with the disk's reason. */
-export async function writeSafetensors(path: string, tensors: Readonly<Record<string, NamedTensor>>): Promise<void> {
+export async function writeSafetensors(path: string, tensors: Readonly<Record<string, Numbers>>): Promise<void> {
   // some loaders take a file only where it says whose layout its tensors have
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   let end = 0;
@@ -40,4 +42,12 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
     await rm(beside, { force: true });
     throw new IroriError("io", { what: `${path} cannot be written`, got: (error as Error).message, cause: error });
   }
+}
+
+/** Every tensor of a safetensors file, as float32 (whole numbers up to 2²⁴ exactly). */
+export async function readSafetensors(path: string): Promise<Record<string, Numbers>> {
+  await using file = await openCheckpoint(path);
+  const all: Record<string, Numbers> = {};
+  for (const [name, { shape }] of file.tensors) all[name] = { shape, data: await file.readFloat32(name) };
+  return all;
 }

@@ -53,7 +53,7 @@ export class Arguments {
 export function numberOf(what: string, text: string, { isWhole = false, min, max = Infinity }: NumberRule): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
   if (value >= min && value <= max && (isWhole ? Number.isSafeInteger(value) : Number.isFinite(value))) return value;
-  const range = max === Infinity ? `${min} or more` : `${min} to ${max}`;
+  const range = min === -Infinity ? "any" : max === Infinity ? `${min} or more` : `${min} to ${max}`;
   const wanted = `a ${isWhole ? "whole " : ""}number, ${range}`;
   throw new IroriError("bad-input", { what, got: JSON.stringify(text), wanted });
 }
@@ -64,7 +64,13 @@ export function parseArguments(command: string, definition: ArgsDef, argv: reado
   const options = optionsOf({ ...definition, ...commonArgs });
   let parsed: ReturnType<typeof parseArgs>;
   try {
-    parsed = parseArgs({ args: [...argv], options, allowNegative: true, allowPositionals: true, strict: true });
+    parsed = parseArgs({
+      args: joined(argv, options),
+      options,
+      allowNegative: true,
+      allowPositionals: true,
+      strict: true,
+    });
   } catch (error) {
     const got = (error as Error).message.replaceAll("\n", " ").replace(/(\.|\. To specify a positional.*)$/, "");
     throw new IroriError("bad-input", { what: `irori ${command}`, got, next, cause: error });
@@ -82,6 +88,18 @@ export function parseArguments(command: string, definition: ArgsDef, argv: reado
   if (missing !== undefined && missing[1].required !== false && parsed.values.help !== true)
     throw new IroriError("bad-input", { what: `irori ${command}: ${missing[0].toUpperCase()} is missing`, next });
   return new Arguments(parsed.values, new Map(given.map((text, i) => [places[i]?.[0] ?? "", text])));
+}
+
+/** A negative number behind an option is its value: `--only -1` is `--only=-1`. */
+function joined(argv: readonly string[], options: NonNullable<ParseArgsConfig["options"]>): string[] {
+  const all: string[] = [];
+  for (const arg of argv) {
+    const before = all.at(-1) ?? "";
+    const isOption = before.startsWith("--") && options[before.slice(2)]?.type === "string";
+    if (isOption && /^-[\d.]/.test(arg) && !all.includes("--")) all[all.length - 1] = `${before}=${arg}`;
+    else all.push(arg);
+  }
+  return all;
 }
 
 function optionsOf(definition: ArgsDef): NonNullable<ParseArgsConfig["options"]> {

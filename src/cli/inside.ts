@@ -3,8 +3,9 @@
 import { readFile } from "node:fs/promises";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
+import { readSafetensors } from "../checkpoint/mod.ts";
 import type { GenerateRequest } from "../engine/mod.ts";
-import type { InterventionSpec, Numbers } from "../hooks/mod.ts";
+import type { InterventionSpec } from "../hooks/mod.ts";
 import type { Arguments } from "./arguments.ts";
 
 export const insideArgs = {
@@ -18,22 +19,14 @@ export type InsideRequest = Required<Pick<GenerateRequest, "adapter" | "interven
 /** Nothing is read where nothing is asked. */
 export async function readInside(args: Arguments): Promise<InsideRequest> {
   const [adapter, specs, tensors] = ["adapter", "interventions", "tensors"].map((name) => args.text(name));
+  if (tensors !== undefined && specs === undefined && args.text("input") === undefined)
+    throw new IroriError("bad-input", { what: "--tensors", wanted: "--interventions that name them" });
   const { readAdapter } = adapter === undefined ? {} : await import("../hooks/mod.ts");
   return {
     adapter: adapter === undefined ? undefined : await readAdapter?.(adapter),
     interventions: specs === undefined ? undefined : await readSpecs(specs),
-    tensors: tensors === undefined ? undefined : await readTensors(tensors),
+    tensors: tensors === undefined ? undefined : await readSafetensors(tensors),
   };
-}
-
-/** Every tensor of a safetensors file, as float32. */
-export async function readTensors(path: string): Promise<Record<string, Numbers>> {
-  const { openCheckpoint } = await import("../checkpoint/mod.ts");
-  await using file = await openCheckpoint(path);
-  const all: Record<string, Numbers> = {};
-  // ids and masks are small whole numbers, which float32 holds exactly
-  for (const [name, { shape }] of file.tensors) all[name] = { shape, data: await file.readFloat32(name) };
-  return all;
 }
 
 async function readSpecs(path: string): Promise<readonly InterventionSpec[]> {

@@ -4,12 +4,12 @@ import { access, constants } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import { writeSafetensors } from "../checkpoint/mod.ts";
+import { readSafetensors, writeSafetensors } from "../checkpoint/mod.ts";
 import type { NotFinite, TraceRequest } from "../engine/mod.ts";
 import type { Numbers } from "../hooks/mod.ts";
 import { numberOf } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
-import { insideArgs, readInside, readTensors } from "./inside.ts";
+import { insideArgs, readInside } from "./inside.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { lend, openEngine } from "./settings.ts";
 
@@ -20,6 +20,7 @@ const args = {
     valueHint: "in.safetensors",
     description: "input_ids [B,T]; attention_mask, position_ids if any",
   },
+  text: { type: "string", valueHint: "TEXT", description: "A row of this text instead; may be repeated" },
   out: { type: "string", valueHint: "out.safetensors", description: "Where outputs, captures and gradients go" },
   capture: { type: "string", valueHint: "PATTERN[,…]", description: "HookPoints wanted: blocks.*.hook_resid_post" },
   outputs: {
@@ -48,38 +49,62 @@ export const trace: Command = { args, run: runTrace };
 
 async function runTrace(call: Call): Promise<number | undefined> {
   const { args } = call;
-  if (!args.flag("hooks"))
-    for (const name of args.flag("finite") ? ["input"] : ["input", "out"]) needed(args.text(name), name);
   const isCheck = args.flag("finite");
-  const grad = args.text("grad");
-  if (grad !== undefined && grad !== "loss")
-    throw new IroriError("bad-input", { what: "--grad", got: grad, wanted: "loss" });
+  const isList = args.flag("hooks");
   const count = args.number("generate", { isWhole: true, min: 1 });
-  if (!args.flag("hooks") && !isCheck) await writable(args.text("out") as string);
-  const request = args.flag("hooks")
-    ? undefined
-    : await readRequest(args.text("input") as string, call, grad === "loss");
+  const out = isCheck || isList ? undefined : await writable(needed(args.text("out"), "out"));
+  if (isCheck && args.text("out") !== undefined)
+    throw new IroriError("bad-input", {
+      what: "irori trace --finite writes no file",
+      got: "--out",
+      next: "leave it out",
+    });
+  const read = isList ? undefined : await readRequest(call);
   using stop = listenForStop();
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
-  if (request === undefined) {
-    const names = await lease.hookPoints();
-    if (args.flag("json")) printJson({ hookPoints: names });
-    else print(`${names.join("\n")}\n`);
-    return;
-  }
+  if (read === undefined) return list(await lease.hookPoints(), args.flag("json"));
+  const rows = "texts" in read ? lease.toTokens(read.texts) : read.rows;
+  const request: TraceRequest = { ...read.rest, ...rows };
   if (isCheck) return tell(await lease.findNotFinite(request), args.flag("json"));
-  const results: Record<string, Numbers> = { ...(await lease.trace(request)) };
-  if (count !== undefined) {
-    const made = await lease.traceGreedy(request, count);
+  const results: Record<string, Numbers> = "texts" in read ? written(rows) : {};
+  const asksNothing = request.outputs?.length === 0 && !request.capture?.length && !request.gradients;
+  if (!(asksNothing && count !== undefined)) Object.assign(results, await lease.trace(request));
+  const made = count === undefined ? [] : await lease.traceGreedy(request, count);
+  if (count !== undefined)
     results.greedy = { shape: [made.length, count], data: BigInt64Array.from(made.flat(), BigInt) };
-  }
-  const out = args.text("out") as string;
-  await writeSafetensors(out, results);
-  const shapes = Object.entries(results).map(([name, { shape }]) => [name, `[${shape}]`]);
+  await writeSafetensors(out as string, results);
+  const shapes = Object.fromEntries(Object.entries(results).map(([name, { shape }]) => [name, shape]));
+  const texts = "texts" in read ? made.map((ids) => lease.detokenize(ids)) : [];
+  const loss = results.loss && { loss: Number(results.loss.data[0]) };
   if (args.flag("json"))
-    printJson({ out, tensors: Object.fromEntries(Object.entries(results).map(([n, t]) => [n, t.shape])) });
-  else print(columns(shapes));
+    printJson({
+      out,
+      tensors: shapes,
+      ...loss,
+      ...("hasBos" in rows && { hasBos: rows.hasBos }),
+      ...(texts.length > 0 && { texts }),
+    });
+  else {
+    print(columns(Object.entries(shapes).map(([name, shape]) => [name, `[${shape}]`])));
+    if (loss) print(`loss ${loss.loss.toFixed(4)} nats a token\n`);
+    for (const text of texts) print(`${text}\n`);
+  }
+  return undefined;
+}
+
+/** What texts became, beside what they gave. */
+const written = ({ ids, attentionMask }: Pick<TraceRequest, "ids" | "attentionMask">): Record<string, Numbers> => {
+  const whole = (rows: readonly (readonly number[])[]): Numbers => ({
+    shape: [rows.length, rows[0]?.length ?? 0],
+    data: BigInt64Array.from(rows.flat(), BigInt),
+  });
+  return { input_ids: whole(ids), attention_mask: whole(attentionMask ?? []) };
+};
+
+function list(hookPoints: readonly string[], isJson: boolean): undefined {
+  if (isJson) printJson({ hookPoints });
+  else print(`${hookPoints.join("\n")}\n`);
 }
 
 function tell(found: NotFinite | undefined, isJson: boolean): number {
@@ -93,18 +118,53 @@ function tell(found: NotFinite | undefined, isJson: boolean): number {
 }
 
 /** Nothing is computed that could not be written. */
-async function writable(out: string): Promise<void> {
+async function writable(out: string): Promise<string> {
   await access(dirname(out), constants.W_OK).catch((error: NodeJS.ErrnoException) => {
     throw new IroriError("io", { what: `${out} cannot be written`, got: error.message, cause: error });
   });
+  return out;
 }
 
-function needed(value: string | undefined, name: string): void {
-  if (value === undefined) throw new IroriError("bad-input", { what: `irori trace: --${name} is missing` });
+function needed(value: string | undefined, name: string): string {
+  if (value !== undefined) return value;
+  throw new IroriError("bad-input", { what: `irori trace: --${name} is missing` });
 }
 
-async function readRequest(path: string, { args }: Call, gradients: boolean): Promise<TraceRequest> {
-  const tensors = await readTensors(path);
+type Rows = Pick<TraceRequest, "ids" | "attentionMask" | "positions" | "types">;
+type Read = { readonly rest: Omit<TraceRequest, keyof Rows> } & (
+  | { readonly rows: Rows }
+  | { readonly texts: readonly string[] }
+);
+
+async function readRequest({ args }: Call): Promise<Read> {
+  const texts = args.texts("text");
+  const path = args.text("input");
+  if (texts.length > 0 === (path !== undefined))
+    throw new IroriError("bad-input", {
+      what: "irori trace",
+      got: path === undefined ? "neither" : "both",
+      wanted: "--input FILE or --text TEXT",
+    });
+  const grad = args.text("grad");
+  if (grad !== undefined && grad !== "loss")
+    throw new IroriError("bad-input", { what: "--grad", got: grad, wanted: "loss" });
+  const parts = (name: string) => args.text(name)?.split(/,(?![^{]*\})/);
+  const at = parts("at");
+  if (at && grad === undefined) throw new IroriError("bad-input", { what: "--at", wanted: "--grad loss with it" });
+  const tensors = path === undefined ? {} : await readSafetensors(path);
+  const inside = await readInside(args);
+  const rest = {
+    outputs: parts("outputs")?.filter((name) => name !== ""),
+    capture: parts("capture") ?? [],
+    only: parts("only")?.map((text) => numberOf("--only", text, { isWhole: true, min: -Infinity })),
+    ...inside,
+    tensors: { ...tensors, ...inside.tensors },
+    gradients: grad !== undefined && at ? { at } : grad !== undefined,
+  };
+  return path === undefined ? { rest, texts } : { rest, rows: rowsOf(path, tensors) };
+}
+
+function rowsOf(path: string, tensors: Readonly<Record<string, Numbers>>): Rows {
   const rows = (name: string): number[][] | undefined => {
     const found = tensors[name];
     if (found === undefined) return undefined;
@@ -117,23 +177,10 @@ async function readRequest(path: string, { args }: Call, gradients: boolean): Pr
   const ids = rows("input_ids");
   if (ids === undefined)
     throw new IroriError("bad-input", { what: `${path} holds no input_ids`, got: Object.keys(tensors).join(", ") });
-  const list = (name: string) => args.text(name)?.split(/,(?![^{]*\})/);
-  const inside = await readInside(args);
-  const at = list("at");
-  if (at && !gradients) throw new IroriError("bad-input", { what: "--at", wanted: "--grad loss with it" });
   return {
     ids,
     attentionMask: rows("attention_mask"),
     positions: rows("position_ids"),
     types: rows("token_type_ids"),
-    outputs: args
-      .text("outputs")
-      ?.split(",")
-      .filter((name) => name !== ""),
-    capture: list("capture") ?? [],
-    only: list("only")?.map((text) => numberOf("--only", text, { isWhole: true, min: -Infinity })),
-    ...inside,
-    tensors: { ...tensors, ...inside.tensors },
-    gradients: gradients && at ? { at } : gradients,
   };
 }

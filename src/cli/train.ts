@@ -21,7 +21,7 @@ const args = {
   data: {
     type: "string",
     valueHint: "x.jsonl",
-    description: 'Lines { "text" }, or { "prompt", "completion" } (only the completion is learned)',
+    description: 'Lines { "text" }, { "prompt", "completion" } or { "messages" } (a chat: its last answer is learned)',
   },
   out: {
     type: "string",
@@ -35,7 +35,8 @@ const args = {
     valueHint: "A,B",
     description: "Weights to adapt (default: the family's, of llama q_proj,v_proj)",
   },
-  rate: { type: "string", valueHint: "X", description: "Learning rate (default 0.0002), falling linearly to 0" },
+  rate: { type: "string", valueHint: "X", description: "Learning rate (default 0.001), falling linearly to 0" },
+  force: { type: "boolean", description: "Replace an adapter that is there already" },
   epochs: { type: "string", valueHint: "N", description: "Times over the data (default 3)" },
   batch: { type: "string", valueHint: "N", description: "Examples of a step (default 4)" },
   "run-batch": {
@@ -60,6 +61,11 @@ async function runTrain(call: Call): Promise<undefined> {
   if (args.needed("what") !== "lora")
     throw new IroriError("bad-input", { what: "irori train", got: args.text("what"), wanted: "lora" });
   const [data, out] = [required(args.text("data"), "data"), required(args.text("out"), "out")];
+  if (existsSync(join(out, "adapter_config.json")) && !args.flag("force"))
+    throw new IroriError("bad-input", {
+      what: `${out} holds an adapter`,
+      next: "choose another folder, or --force to replace it",
+    });
   using stop = listenForStop();
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { form: "f32", warm: false, signal: stop.signal });
@@ -82,7 +88,8 @@ async function runTrain(call: Call): Promise<undefined> {
     say(
       `${learned.length} examples to learn, ${held} to measure, ${training.steps(learned.length)} steps, seed ${seed}${state ? `, going on after step ${state.step}` : ""}`,
     );
-  const before = held > 0 ? await training.lossOf(validation) : undefined;
+  const before = state?.validationBefore ?? (held > 0 ? await training.lossOf(validation) : undefined);
+  const save = () => saveState(out, { ...training.state, validationBefore: before }, settings);
   let [loss, epoch] = [Number.NaN, -1];
   for await (const step of training.run(learned, stop.signal)) {
     loss = step.loss;
@@ -91,10 +98,10 @@ async function runTrain(call: Call): Promise<undefined> {
         `step ${step.step} of ${step.steps}, epoch ${step.epoch + 1}: loss ${step.loss.toFixed(4)}, gradient norm ${step.gradientNorm.toFixed(3)}`,
       );
     epoch = step.epoch;
-    if (step.step % SAVE_STEPS === 0) await saveState(out, training.state, settings);
+    if (step.step % SAVE_STEPS === 0) await save();
   }
   if (stop.signal.aborted) {
-    await saveState(out, training.state, settings);
+    await save();
     throw cancelled(`training after step ${training.state.step} (the same command goes on from there)`, stop.signal);
   }
   const after = held > 0 ? await training.lossOf(validation) : undefined;
@@ -117,7 +124,7 @@ function optionsOf({ args }: Call, loraTargets: readonly string[]): LoraOptions 
     rank: whole("rank", 8),
     alpha: args.number("alpha", { min: 0 }) ?? 16,
     targets: args.text("targets")?.split(",") ?? loraTargets,
-    rate: args.number("rate", { min: 0 }) ?? 2e-4,
+    rate: args.number("rate", { min: 0 }) ?? 1e-3,
     schedule: "linear",
     warmup: 0,
     epochs: whole("epochs", 3),
@@ -130,10 +137,30 @@ function optionsOf({ args }: Call, loraTargets: readonly string[]): LoraOptions 
   };
 }
 
+const message = z.strictObject({ role: z.string(), content: z.string() });
 const line = z.union([
   z.strictObject({ text: z.string().min(1) }),
   z.strictObject({ prompt: z.string(), completion: z.string().min(1) }),
+  z.strictObject({ messages: z.array(message).min(2) }),
 ]);
+type Line = z.infer<typeof line>;
+
+/** Where an example begins, as answers have it: BOS where the model wants one, or a chat up to its last answer; and what is learned. */
+async function partsOf(
+  lease: Lease,
+  given: Line,
+): Promise<{ readonly start: readonly number[]; readonly learned: string }> {
+  if ("text" in given) return { start: [], learned: given.text };
+  if ("prompt" in given) return { start: await lease.promptIds({ text: given.prompt }), learned: given.completion };
+  const last = given.messages.at(-1) as z.infer<typeof message>;
+  if (last.role !== "assistant")
+    throw new IroriError("bad-input", {
+      what: "the last message of a chat to learn",
+      got: last.role,
+      wanted: "assistant",
+    });
+  return { start: await lease.promptIds({ messages: given.messages.slice(0, -1) }), learned: last.content };
+}
 
 async function readExamples(path: string, lease: Lease, most: number): Promise<Example[]> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -143,11 +170,11 @@ async function readExamples(path: string, lease: Lease, most: number): Promise<E
   const skipped: number[] = [];
   for (const [i, raw] of text.split("\n").entries()) {
     if (raw.trim() === "") continue;
-    let parsed: z.infer<typeof line>;
+    let parsed: Line;
     try {
       parsed = line.parse(JSON.parse(raw));
     } catch (error) {
-      const wanted = '{ "text": … } or { "prompt": …, "completion": … }';
+      const wanted = '{ "text" }, { "prompt", "completion" } or { "messages": [{ "role", "content" }, …] }';
       throw new IroriError("bad-input", {
         what: `${path}: line ${i + 1}`,
         got: raw.slice(0, 60),
@@ -155,15 +182,10 @@ async function readExamples(path: string, lease: Lease, most: number): Promise<E
         cause: error,
       });
     }
-    // as the engine does it: BOS where the model wants one, and an end to learn
-    const start = await lease.promptIds({ text: "text" in parsed ? parsed.text : parsed.prompt });
-    const given = "text" in parsed ? 0 : start.length;
-    const whole = [
-      ...start,
-      ...("text" in parsed ? [] : lease.tokenize(parsed.completion)),
-      ...lease.eosIds.slice(0, 1),
-    ];
-    const learnFrom = Math.max(1, given);
+    const { start, learned } = await partsOf(lease, parsed);
+    const rest = start.length > 0 ? lease.tokenize(learned) : await lease.promptIds({ text: learned });
+    const whole = [...start, ...rest, ...lease.eosIds.slice(0, 1)]; // an end is learned too
+    const learnFrom = Math.max(1, start.length);
     if (most > learnFrom) examples.push({ ids: whole.slice(0, most), learnFrom });
     else skipped.push(i + 1);
   }
@@ -196,20 +218,27 @@ const configOf = ({ rank, alpha, targets }: LoraOptions, model: string) => ({
 
 // ---- going on after a stop
 
+interface SavedState extends TrainingState {
+  /** Loss on the examples that are only measured, before the first step. */
+  readonly validationBefore: number | undefined;
+}
+
 /** The adapter as it stands, the optimiser's moments and the settings they belong to: one file, whole or not there. */
-async function saveState(out: string, { step, values, moments }: TrainingState, settings: object): Promise<void> {
+async function saveState(out: string, state: SavedState, settings: object): Promise<void> {
+  const { step, values, moments, validationBefore } = state;
   const flat = (data: Float32Array) => ({ shape: [data.length], data });
   const json = new TextEncoder().encode(JSON.stringify(settings));
   await mkdir(out, { recursive: true });
   await writeSafetensors(join(out, STATE), {
     settings: { shape: [json.length], data: json },
     step: flat(Float32Array.of(step)),
+    ...(validationBefore !== undefined && { validationBefore: flat(Float32Array.of(validationBefore)) }),
     ...Object.fromEntries(values.map((data, i) => [`value.${i}`, flat(data)])),
     ...Object.fromEntries(moments.map((data, i) => [`moment.${i}`, flat(data)])),
   });
 }
 
-async function readState(out: string, settings: object): Promise<TrainingState | undefined> {
+async function readState(out: string, settings: object): Promise<SavedState | undefined> {
   const path = join(out, STATE);
   if (!existsSync(path)) return undefined;
   await using file = await openCheckpoint(path);
@@ -223,7 +252,9 @@ async function readState(out: string, settings: object): Promise<TrainingState |
     for (let i = 0; file.tensors.has(`${name}.${i}`); i++) found.push(await file.readFloat32(`${name}.${i}`));
     return found;
   };
+  const before = file.tensors.has("validationBefore") ? await file.readFloat32("validationBefore") : undefined;
   return {
+    validationBefore: before?.[0],
     step: (await file.readFloat32("step"))[0] as number,
     values: await all("value"),
     moments: await all("moment"),

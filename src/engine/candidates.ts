@@ -25,7 +25,7 @@ function refuseNotFinite(logSumExp: number): void {
   throw new IroriError("bad-file", {
     what: "the model gives no numbers: its logits are not finite",
     got: String(logSumExp),
-    next: "remove the model and fetch it again; if that does not help, its weights do not fit this program",
+    next: "where an intervention or an adapter is asked for, it may be that; else remove the model and fetch it again (`irori trace --finite` names where it begins)",
   });
 }
 

@@ -293,8 +293,20 @@ export class Lease implements AsyncDisposable {
   }
 }
 
+/** Interventions at HookPoints by name: the model is looked at only where one has a pattern. */
+async function bareInterventions(resident: Resident, specs: NonNullable<Inside["interventions"]>) {
+  if (!specs.some(({ at }) => /[*{]/.test(at))) return specs;
+  const [{ traceHookPoints }, { withoutPatterns }] = await Promise.all([
+    import("./trace.ts"),
+    import("../hooks/mod.ts"),
+  ]);
+  const model = await resident.inside();
+  return withoutPatterns(specs, () => traceHookPoints(model));
+}
+
 /** The step of a request that changes or reads the inside; undefined for one that does not. */
-async function changedStep(resident: Resident, inside: Inside) {
+async function changedStep(resident: Resident, asked: Inside) {
+  const inside = { ...asked, interventions: await bareInterventions(resident, asked.interventions ?? []) };
   const { changeOf, extrasOf } = await import("./changed-step.ts");
   const change = changeOf(inside);
   if (change === undefined) return undefined;

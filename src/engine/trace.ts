@@ -11,6 +11,7 @@ import {
   loraValues,
   type Numbers,
   resumeAt,
+  withoutPatterns,
 } from "../hooks/mod.ts";
 import type { Processing } from "../models/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
@@ -71,7 +72,11 @@ export interface TraceModel extends Model {
   readonly plans: Map<string, TracePlan>;
 }
 
-export async function trace(model: TraceModel, request: TraceRequest, isOpen = false): Promise<Traced> {
+export async function trace(model: TraceModel, asked: TraceRequest, isOpen = false): Promise<Traced> {
+  const interventions = withoutPatterns(asked.interventions ?? [], () =>
+    traceHookPoints(model, Object.keys(asked.from ?? {})),
+  );
+  const request = { ...asked, interventions };
   const rows = checkedRows(model.config, request);
   const targets = wantsLoss(request) ? targetsOf(rows) : undefined;
   const adapted = adapterOf(request, rows);

@@ -6,8 +6,10 @@ import { type Graph, hookPoints } from "../tensor/mod.ts";
  * Names of a Graph's HookPoints that match patterns, each once, in the Graph's order. `*` stands for any run of characters,
  * `{a,b}` for one of several. Throws "not-found" for a pattern that matches nothing, with the nearest names.
  */
-export function matchHookPoints(g: Graph, patterns: readonly string[]): string[] {
-  const all = hookPoints(g);
+export const matchHookPoints = (g: Graph, patterns: readonly string[]): string[] => matching(hookPoints(g), patterns);
+
+/** The same among given names. */
+export function matching(all: readonly string[], patterns: readonly string[]): string[] {
   const wanted = new Set<string>();
   for (const pattern of patterns) {
     const found = all.filter((name) => expressionOf(pattern).test(name));

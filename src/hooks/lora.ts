@@ -1,6 +1,7 @@
 // Low-rank adapters (LoRA, Hu et al. 2021) as a graph rewrite: y = x Wᵀ becomes y + scale · (x Aᵀ) Bᵀ, with A and B as inputs.
 // It does not know adapter files (peft.ts), losses or optimisers.
 import { IroriError } from "../base/mod.ts";
+import type { Numbers } from "../checkpoint/mod.ts";
 import {
   add,
   applyAll,
@@ -13,7 +14,6 @@ import {
   type Value,
   weightsMultiplied,
 } from "../tensor/mod.ts";
-import type { Numbers } from "./spec.ts";
 
 /** A low-rank change of one weight. */
 export interface LowRank {

@@ -1,4 +1,5 @@
 // Public names of hooks/: reading and rewriting the inside of a model as graph rewrites.
+export type { Numbers } from "../checkpoint/mod.ts";
 export { matchHookPoints } from "./capture.ts";
 export { type Intervention, type InterventionKind, resumeAt, withInterventions } from "./interventions.ts";
 export { type LowRank, type LowRankValues, loraByRow, loraInputs, loraValues, withLora } from "./lora.ts";
@@ -8,8 +9,8 @@ export {
   type InterventionSpec,
   interventionInputs,
   interventionsOf,
-  type Numbers,
   planInterventions,
   readInterventionSpecs,
   shapesAt,
+  withoutPatterns,
 } from "./spec.ts";

@@ -41,7 +41,11 @@ const PREFIX = "base_model.model.";
 export async function readAdapter(folder: string): Promise<Adapter> {
   const path = join(folder, "adapter_config.json");
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new IroriError("not-found", { what: `${path} cannot be read`, got: error.message, cause: error });
+    throw new IroriError("not-found", {
+      what: `${folder} is no adapter: it has no adapter_config.json that can be read`,
+      got: error.code,
+      cause: error,
+    });
   });
   const json = parseJson(text, path);
   const parsed = schema.safeParse(json);
@@ -90,7 +94,24 @@ function scaleOf(config: z.infer<typeof schema>, module: string, rank: number): 
   return alpha / (config.use_rslora ? Math.sqrt(rank) : rank);
 }
 
-/** Writes an adapter that peft loads: its config, and the values of its changes. */
+/** What peft must know of changes: ranks, alphas and modules. A config's own members stand in the place of these. */
+function configOf(changes: readonly LowRankValues[]): Record<string, unknown> {
+  const module = ({ weight }: LowRankValues): string => weight.replace(/\.weight$/, "");
+  const [first] = changes;
+  const alpha = ({ rank, scale }: LowRankValues): number => rank * scale;
+  const others = changes.filter((each) => first && (each.rank !== first.rank || alpha(each) !== alpha(first)));
+  return {
+    ...{ peft_type: "LORA", task_type: "CAUSAL_LM", bias: "none", lora_dropout: 0 },
+    ...(first && { r: first.rank, lora_alpha: alpha(first) }),
+    target_modules: [...new Set(changes.map((each) => module(each).split(".").at(-1)))],
+    ...(others.length > 0 && {
+      rank_pattern: Object.fromEntries(others.map((each) => [module(each), each.rank])),
+      alpha_pattern: Object.fromEntries(others.map((each) => [module(each), alpha(each)])),
+    }),
+  };
+}
+
+/** Writes an adapter that peft loads: its config (what it lacks is taken from the changes), and the values of its changes. */
 export async function writeAdapter(folder: string, { changes, config }: Adapter): Promise<void> {
   await mkdir(folder, { recursive: true });
   const tensors: Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }> = {};
@@ -103,7 +124,9 @@ export async function writeAdapter(folder: string, { changes, config }: Adapter)
   // a folder without a config is no adapter: a crash between the two files leaves none that has the scale of another
   await rm(path, { force: true });
   await writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
-  await writeFile(`${path}.part`, `${JSON.stringify(config, undefined, 2)}\n`, { flush: true });
+  await writeFile(`${path}.part`, `${JSON.stringify({ ...configOf(changes), ...config }, undefined, 2)}\n`, {
+    flush: true,
+  });
   await rename(`${path}.part`, path);
 }
 

@@ -2,15 +2,10 @@
 // values of its inputs. A spec is JSON, so a run can be written down and replayed. It does not know models or Programs.
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
+import type { Numbers } from "../checkpoint/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, type Value, withTaps } from "../tensor/mod.ts";
-import { unknownHookPoint } from "./capture.ts";
+import { matching, unknownHookPoint } from "./capture.ts";
 import { type Intervention, type InterventionKind, withInterventions } from "./interventions.ts";
-
-/** An array of numbers, row-major. */
-export interface Numbers {
-  readonly shape: readonly number[];
-  readonly data: Float32Array | BigInt64Array | Uint8Array;
-}
 
 const whole = z.number().int();
 const numbers = z.union([z.string(), z.array(z.number())]);
@@ -71,6 +66,15 @@ const KINDS: Readonly<Record<InterventionSpec["do"], InterventionKind>> = {
   steer: "add",
   clamp: "component",
 };
+
+/** Specs with a pattern for a HookPoint (`*`, `{a,b}`), once for each HookPoint that it means, in the Graph's order. */
+export const withoutPatterns = (
+  specs: readonly InterventionSpec[],
+  hooks: () => readonly string[],
+): readonly InterventionSpec[] =>
+  specs.flatMap((spec) =>
+    /[*{]/.test(spec.at) ? matching(hooks(), [spec.at]).map((at) => ({ ...spec, at })) : [spec],
+  );
 
 /** Shapes of the values at HookPoints; throws "not-found" for one there is none of. */
 export function shapesAt(g: Graph, hooks: Iterable<string>): ReadonlyMap<string, readonly Dim[]> {
@@ -149,9 +153,13 @@ function valuesOf(spec: InterventionSpec, site: Site, batch: Batch): Readonly<Re
   const scaled = (by: number): Numbers => ({ shape: mask.shape, data: Float32Array.from(mask.data, (on) => on * by) });
   const named = (name: string): Numbers => {
     const found = batch.tensors[name];
-    if (found !== undefined) return found;
+    if (found !== undefined) return wholeOf(name, found);
     const got = Object.keys(batch.tensors).join(", ") || "none";
-    throw new IroriError("not-found", { what: `${site.hook}: there is no tensor "${name}"`, got });
+    throw new IroriError("not-found", {
+      what: `${site.hook}: there is no tensor "${name}"`,
+      got,
+      next: "hand it in among the tensors (irori: --tensors FILE)",
+    });
   };
   const vector = (given: string | readonly number[], isUnit: boolean): Numbers =>
     vectorOf(
@@ -182,6 +190,17 @@ function valuesOf(spec: InterventionSpec, site: Site, batch: Batch): Readonly<Re
     case "clamp":
       return { mask, target: scaled(spec.target), vector: vector(spec.vector, true) };
   }
+}
+
+/** Throws for data that its shape does not fit. */
+function wholeOf(name: string, numbers: Numbers): Numbers {
+  const wanted = numbers.shape.reduce((a, b) => a * b, 1);
+  if (numbers.data.length === wanted) return numbers;
+  throw new IroriError("bad-input", {
+    what: `the tensor "${name}" of shape [${numbers.shape}]`,
+    got: `${numbers.data.length} numbers`,
+    wanted,
+  });
 }
 
 /** Whether values come for each token of a text: [1 or B, T, …], as they were captured. */

@@ -57,77 +57,115 @@ export function processed<C extends Config>(
       what: `processing of the weights of a ${family.name}`,
       next: "take them as they are",
     });
-  const shapes = family.weights(config);
-  const made = new Map<string, Value>();
-  const raw = (name: string): Value => weights(name, shapes.get(name) as readonly number[]);
-  const get = (name: string): Value => made.get(name) ?? raw(name);
-  const bias = (module: string): string | undefined => (shapes.has(`${module}.bias`) ? `${module}.bias` : undefined);
-  // every matrix as [out, in], however it is stored
-  const turned = (value: Value): Value => (family.isInOut ? transpose(value, [1, 0]) : value);
-  const change = (module: string, to: (w: Value) => Value): void => {
-    const name = `${module}.weight`;
-    made.set(name, turned(to(turned(get(name)))));
-  };
-  const needBias = (module: string, of: string): string => {
-    const name = bias(module);
-    if (name !== undefined) return name;
-    throw new IroriError("unsupported", { what: `${module} of a ${family.name} has no bias to take that of ${of}` });
-  };
-  const product = (w: Value, x: Value): Value => sum(mul(w, reshape(x, [1, x.shape[0] as number])), [1]);
-  const normWeight = (norm: string): Value => add(raw(`${norm}.weight`), scalar(parts.normOffset ?? 0));
-  const neutral = (norm: string): void => {
-    const zero = mul(raw(`${norm}.weight`), scalar(0));
-    made.set(`${norm}.weight`, parts.normOffset === 1 ? zero : add(zero, scalar(1)));
-    const b = bias(norm);
-    if (b !== undefined) made.set(b, mul(raw(b), scalar(0)));
-  };
-
-  let unembed = (w: Value): Value => w;
-  let logitBias: ((w: Value) => Value) | undefined;
-  if (processing.foldLn) {
-    for (const { norm, readers } of parts.norms) {
-      const b = bias(norm);
-      for (const reader of readers) {
-        if (b !== undefined) {
-          const name = needBias(reader, norm);
-          made.set(name, add(get(name), product(turned(get(`${reader}.weight`)), raw(b))));
-        }
-        change(reader, (w) => mul(w, normWeight(norm)));
-      }
-      neutral(norm);
-    }
-    const [weight, b] = [normWeight(parts.finalNorm), bias(parts.finalNorm)];
-    if (b !== undefined) logitBias = (w) => product(w, raw(b));
-    unembed = (w) => mul(w, weight);
-    neutral(parts.finalNorm);
-  }
-  if (processing.foldValueBiases)
-    for (const { from, isValue, take, into } of parts.values ?? []) {
-      const [name, out] = [needBias(from, "its values"), needBias(into, from)];
-      made.set(out, add(get(out), product(turned(get(`${into}.weight`)), take(get(name)))));
-      made.set(name, sub(get(name), mul(get(name), isValue)));
-    }
-  if (processing.centerWritingWeights) {
-    if (!parts.isCentring)
-      throw new IroriError("unsupported", {
-        what: `centred writing weights: the norms of a ${family.name} see the mean`,
-      });
-    for (const name of parts.embeddings) made.set(name, centred(get(name), 1));
-    for (const writer of parts.writers) {
-      change(writer, (w) => centred(w, 0));
-      const b = bias(writer);
-      if (b !== undefined) made.set(b, centred(get(b), 0));
-    }
-  }
   const isCentred = processing.centerUnembed ?? false;
   if (isCentred && parts.isCapped)
     throw new IroriError("unsupported", {
       what: `a centred unembedding: the logits of this ${family.name} are capped`,
     });
+  const table = new WeightTable(family, config, weights);
+  const folded = processing.foldLn ? foldNorms(table, parts) : undefined;
+  if (processing.foldValueBiases) foldValueBiases(table, parts);
+  if (processing.centerWritingWeights) centreWriting(table, parts, family.name);
   return {
-    weights: (name) => get(name),
-    family: { ...family, head: processedHead(head, raw, { isCentred, unembed, logitBias }) },
+    weights: (name) => table.get(name),
+    family: { ...family, head: processedHead(head, (name) => table.raw(name), isCentred, folded) },
   };
+}
+
+/** Weights by name as they become, every matrix as [out, in] however it is stored. */
+class WeightTable {
+  readonly family: string;
+  readonly #isInOut: boolean;
+  readonly #shapes: ReadonlyMap<string, readonly number[]>;
+  readonly #weights: Weights;
+  readonly #made = new Map<string, Value>();
+
+  constructor(family: Family, config: Config, weights: Weights) {
+    this.family = family.name;
+    this.#isInOut = family.isInOut ?? false;
+    this.#shapes = family.weights(config);
+    this.#weights = weights;
+  }
+  raw(name: string): Value {
+    return this.#weights(name, this.#shapes.get(name) as readonly number[]);
+  }
+  get(name: string): Value {
+    return this.#made.get(name) ?? this.raw(name);
+  }
+  set(name: string, value: Value): void {
+    this.#made.set(name, value);
+  }
+  matrix(module: string): Value {
+    return this.#turned(this.get(`${module}.weight`));
+  }
+  setMatrix(module: string, value: Value): void {
+    this.set(`${module}.weight`, this.#turned(value));
+  }
+  #turned(value: Value): Value {
+    return this.#isInOut ? transpose(value, [1, 0]) : value;
+  }
+  /** Name of a module's bias, where it has one. */
+  bias(module: string): string | undefined {
+    return this.#shapes.has(`${module}.bias`) ? `${module}.bias` : undefined;
+  }
+  needBias(module: string, of: string): string {
+    const name = this.bias(module);
+    if (name !== undefined) return name;
+    throw new IroriError("unsupported", { what: `${module} of a ${this.family} has no bias to take that of ${of}` });
+  }
+}
+
+/** W [out, in] · x [in]. */
+const product = (w: Value, x: Value): Value => sum(mul(w, reshape(x, [1, x.shape[0] as number])), [1]);
+
+/** What the head does with its table [V, D]. */
+interface Folded {
+  readonly table: (w: Value) => Value;
+  /** [V]; absent: none. */
+  readonly bias: ((w: Value) => Value) | undefined;
+}
+
+/** Norms' weights and biases into the layers that read them; those of the final one are the head's. */
+function foldNorms(table: WeightTable, { norms, finalNorm, normOffset = 0 }: Parts): Folded {
+  const weightOf = (norm: string): Value => add(table.raw(`${norm}.weight`), scalar(normOffset));
+  const neutral = (norm: string): void => {
+    const zero = mul(table.raw(`${norm}.weight`), scalar(0));
+    table.set(`${norm}.weight`, normOffset === 1 ? zero : add(zero, scalar(1)));
+    const bias = table.bias(norm);
+    if (bias !== undefined) table.set(bias, mul(table.raw(bias), scalar(0)));
+  };
+  for (const { norm, readers } of norms) {
+    const bias = table.bias(norm);
+    for (const reader of readers) {
+      const name = bias && table.needBias(reader, norm);
+      if (bias && name) table.set(name, add(table.get(name), product(table.matrix(reader), table.raw(bias))));
+      table.setMatrix(reader, mul(table.matrix(reader), weightOf(norm)));
+    }
+    neutral(norm);
+  }
+  const [weight, bias] = [weightOf(finalNorm), table.bias(finalNorm)];
+  const last = bias === undefined ? undefined : table.raw(bias);
+  neutral(finalNorm);
+  return { table: (w) => mul(w, weight), bias: last && ((w) => product(w, last)) };
+}
+
+function foldValueBiases(table: WeightTable, { values = [] }: Parts): void {
+  for (const { from, isValue, take, into } of values) {
+    const [name, out] = [table.needBias(from, "its values"), table.needBias(into, from)];
+    table.set(out, add(table.get(out), product(table.matrix(into), take(table.get(name)))));
+    table.set(name, sub(table.get(name), mul(table.get(name), isValue)));
+  }
+}
+
+function centreWriting(table: WeightTable, { isCentring, embeddings, writers }: Parts, family: string): void {
+  if (!isCentring)
+    throw new IroriError("unsupported", { what: `centred writing weights: the norms of a ${family} see the mean` });
+  for (const name of embeddings) table.set(name, centred(table.get(name), 1));
+  for (const writer of writers) {
+    table.setMatrix(writer, centred(table.matrix(writer), 0));
+    const bias = table.bias(writer);
+    if (bias !== undefined) table.set(bias, centred(table.get(bias), 0));
+  }
 }
 
 const centred = (value: Value, axis: number): Value => sub(value, mean(value, [axis], true));
@@ -136,24 +174,17 @@ const centred = (value: Value, axis: number): Value => sub(value, mean(value, [a
 function processedHead<C extends Config>(
   head: Head<C>,
   raw: (name: string) => Value,
-  {
-    isCentred,
-    unembed,
-    logitBias,
-  }: {
-    readonly isCentred: boolean;
-    readonly unembed: (w: Value) => Value;
-    readonly logitBias: ((w: Value) => Value) | undefined;
-  },
+  isCentred: boolean,
+  folded: Folded | undefined,
 ): Head<C> {
   return {
     ...head,
     logits: (config, weights, hidden) => {
       const name = head.weight(config);
-      const changed = unembed(raw(name));
+      const changed = folded?.table(raw(name)) ?? raw(name);
       const table = isCentred ? centred(changed, 0) : changed;
       const logits = head.logits(config, (each, shape) => (each === name ? table : weights(each, shape)), hidden);
-      const bias = logitBias?.(raw(name));
+      const bias = folded?.bias?.(raw(name));
       return bias === undefined ? logits : add(logits, isCentred ? centred(bias, 0) : bias);
     },
   };
