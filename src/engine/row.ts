@@ -77,10 +77,10 @@ function largestOf(values: ArrayLike<number>): number {
 }
 
 /** What a changed step has beside the usual inputs and outputs. */
-export interface StepExtras {
+export interface StepExtras extends Disposable {
   /** Inputs that stay. */
   readonly fixed: Readonly<Record<string, Tensor>>;
-  /** Inputs for `count` tokens behind `past` others, over caches of these sizes. */
+  /** Inputs for `count` tokens behind `past` others, over caches of these sizes; theirs until the next step. */
   readonly inputs: (past: number, count: number, caches: KvCache["sizes"]) => Readonly<Record<string, Tensor>>;
   /** Where captures of `count` tokens are written, over caches of these sizes. */
   readonly outputs: (count: number, caches: KvCache["sizes"]) => Readonly<Record<string, Tensor>>;
@@ -162,7 +162,7 @@ export class Row implements Disposable {
     const caches = this.#cache.sizes;
     const inputs = this.#extras?.inputs(length, ids.length, caches) ?? {};
     const outputs = this.#extras?.outputs(ids.length, caches) ?? {};
-    for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) run.use(tensor);
+    for (const tensor of Object.values(outputs)) run.use(tensor);
     const changed = { ...inputs, ...outputs, "ids.0": this.#ids, ...results.inputs, ...results.outputs };
     const sizes = { tokens: ids.length, positions: results.positions };
     if (this.#binding === undefined) {
@@ -177,6 +177,7 @@ export class Row implements Disposable {
 
   [Symbol.dispose](): void {
     for (const tensor of Object.values(this.#extras?.fixed ?? {})) tensor[Symbol.dispose]();
+    this.#extras?.[Symbol.dispose]();
     this.#owned.dispose();
   }
 }
