@@ -234,22 +234,24 @@ const geluOp = defineFunction(
 /** x · Φ(x), Φ the normal distribution's (Hendrycks & Gimpel 2016). */
 export const gelu = (x: Value): Value => apply(geluOp, [x]);
 
-/** 2 √(2/π) and the factor of x³ in the tanh form of GELU. */
-const [GELU_SLOPE, GELU_CUBE] = [2 * Math.sqrt(2 / Math.PI), 0.044715];
-const geluTanhOp = defineFunction("geluTanh", ([x]) => [mul(x as Value, geluGate(x as Value))], {
+/** 2 √(2/π), and that times the factor of x³, in the tanh form of GELU: u = x (A + B x²). */
+const [GELU_A, GELU_B] = [2 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI) * 0.044715];
+/** [A + B x², sigmoid(u)]; the sigmoid is (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. */
+function geluGate(x: Value): readonly [Value, Value] {
+  const factor = add(mul(mul(x, x), scalar(GELU_B)), scalar(GELU_A));
+  return [factor, sigmoid(mul(x, factor))];
+}
+const geluTanhOp = defineFunction("geluTanh", ([x]) => [mul(x as Value, geluGate(x as Value)[1])], {
   rowwise: () => "first",
   emit: (e, inputs) => [e.one("Gelu", inputs, { approximate: "tanh" })],
-  // y = x s with s = sigmoid(u): dx = s + x s (1 − s) u'
+  // y = x s: dx = s + y (1 − s) u', with u' = A + 3 B x² = 3 (A + B x²) − 2 A
   vjp: ([ct], { inputs: [x] }) => {
     if (ct === undefined || x === undefined) return [];
-    const s = geluGate(x);
-    const slope = mul(scalar(GELU_SLOPE), add(scalar(1), mul(scalar(3 * GELU_CUBE), mul(x, x))));
-    return [mul(ct, add(s, mul(mul(mul(x, s), sub(scalar(1), s)), slope)))];
+    const [factor, s] = geluGate(x);
+    const slope = sub(mul(factor, scalar(3)), scalar(2 * GELU_A));
+    return [mul(ct, add(s, mul(mul(geluTanh(x), sub(scalar(1), s)), slope)))];
   },
 });
-/** (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, which is sigmoid of twice the argument. */
-const geluGate = (x: Value): Value =>
-  sigmoid(mul(scalar(GELU_SLOPE), add(x, mul(scalar(GELU_CUBE), mul(x, mul(x, x))))));
 /** GELU with tanh for the normal distribution ("gelu_new", "gelu_pytorch_tanh"). */
 export const geluTanh = (x: Value): Value => apply(geluTanhOp, [x]);
 
