@@ -1,6 +1,7 @@
-export { Engine, type EngineOptions, type GenerateRequest, Lease, type LeaseOptions, type Prompt } from "./engine.ts";
+export { Engine, type EngineOptions, type LeaseOptions } from "./engine.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
+export { type GenerateRequest, Lease, type Prompt } from "./lease.ts";
 export type { Form, FormReport, Manifest, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";

@@ -1,48 +1,29 @@
-// Functions of deep learning, written in primitives: norms, activations, softmax, linear layers, rotary embedding, losses.
+// Functions of deep learning, written in primitives: HookPoints, norms, activations, softmax, rotary embedding.
 // A function with `emit` has a kernel that equals its body; the tests run both.
 import type { Dim } from "./dim.ts";
-import type { Rule } from "./graph.ts";
 import {
   add,
   arange,
-  bitAnd,
   cast,
   concat,
   div,
-  equal,
   erf,
   exp,
-  expandTo,
   log,
   maxOver,
   mean,
   mul,
-  neg,
   reciprocal,
   reshape,
-  shiftRight,
   sigmoid,
-  sizeScalar,
   split,
   sqrt,
   sub,
   sum,
   tanh,
-  transpose,
 } from "./ops.ts";
-import { flattenRows, gather, isMatmul, matmul, pick, scatterAdd } from "./products.ts";
-import {
-  apply,
-  applyAll,
-  constant,
-  defineFunction,
-  defineOp,
-  type Node,
-  type Op,
-  scalar,
-  type Value,
-  weightOp,
-} from "./value.ts";
+import { flattenRows, gather } from "./products.ts";
+import { apply, applyAll, defineFunction, defineOp, type Op, scalar, type Value } from "./value.ts";
 
 const float = (value: number) => ({ float: value });
 const MS = "com.microsoft";
@@ -258,166 +239,6 @@ export const geluTanh = (x: Value): Value => apply(geluTanhOp, [x]);
 /** c · tanh(x / c): values bounded by ±c. */
 export const softCap = (x: Value, cap: number): Value => mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
 
-// ---- linear layers over weights [N, K], as checkpoints store them
-
-const linearOp = defineFunction("linear", ([x, w]) => [matmul(x as Value, w as Value, { transB: true })], {
-  rowwise: () => "first",
-  vjp: ([ct], { inputs: [x, w] }) =>
-    ct && x && w ? [matmul(ct, w), matmul(flattenRows(ct), flattenRows(x), { transA: true })] : [],
-});
-/** x [..., K] · Wᵀ with W [N, K] → [..., N]. */
-export const linear = (x: Value, w: Value): Value => apply(linearOp, [x, w]);
-export const isLinear = (node: { readonly op: Op }): boolean => node.op === linearOp;
-
-interface MixAttrs {
-  readonly heads: number;
-  readonly hook: string;
-  /** The weight is stored [in, out] (GPT-2). */
-  readonly isInOut: boolean;
-}
-const mixHeadsOp = defineFunction(
-  "mixHeads",
-  ([z, w], { isInOut }) => [isInOut ? matmul(z as Value, w as Value) : linear(z as Value, w as Value)],
-  {
-    hooks: ["hook_result"],
-    rowwise: () => "first",
-    // each head's share [..., H, D], then their sum
-    opened: ([z, w], attrs) => {
-      const { heads, hook, isInOut } = attrs as unknown as MixAttrs;
-      const { shape } = z as Value;
-      const channels = (shape.at(-1) as number) / heads;
-      const out = (w as Value).shape[isInOut ? 1 : 0] as Dim;
-      const byHead = isInOut
-        ? reshape(w as Value, [heads, channels, out])
-        : transpose(reshape(w as Value, [out, heads, channels]), [1, 2, 0]);
-      const rows = reshape(z as Value, [...shape.slice(0, -1), heads, 1, channels]);
-      const result = tap(reshape(matmul(rows, byHead), [...shape.slice(0, -1), heads, out]), `${hook}.hook_result`);
-      return [sum(result, [result.rank - 2])];
-    },
-  },
-);
-/** What the heads z [..., H·K] write: z · Wᵀ, with each head's share at the HookPoint hook_result under `hook`. */
-export const mixHeads = (
-  z: Value,
-  w: Value,
-  { heads, hook, isInOut = false }: Omit<MixAttrs, "isInOut"> & Partial<MixAttrs>,
-): Value => apply(mixHeadsOp, [z, w], { heads, hook, isInOut });
-export const isMixHeads = (node: { readonly op: Op }): boolean => node.op === mixHeadsOp;
-
-const linearsOp = defineFunction("linears", ([x, ...ws]) => ws.map((w) => linear(x as Value, w)), {
-  rowwise: () => "first",
-});
-/** Several linear layers that read the same input: one product where their weights allow it. */
-export const linears = (x: Value, ws: readonly Value[]): readonly Value[] => applyAll(linearsOp, [x, ...ws]);
-export const isLinears = (node: { readonly op: Op }): boolean => node.op === linearsOp;
-
-/** How block-quantised weights are coded: value = scale · (code − zero) [+ min] for each block of consecutive columns. */
-export interface BlockFormat {
-  readonly bits: 4 | 8;
-  readonly block: number;
-  readonly zero: number;
-}
-
-/** A format whose zero is the kernel's own. */
-export type CentredFormat = Omit<BlockFormat, "zero">;
-
-const dequantizeOp = defineFunction("dequantize", ([codes, scales, mins], attrs) => {
-  const { bits, block, zero } = attrs as unknown as BlockFormat;
-  const lead = (scales as Value).shape;
-  const packed = codes as Value;
-  const low = bits === 8 ? packed : bitAnd(packed, constant(Uint8Array.of(15), []));
-  const pair = (value: Value): Value => reshape(value, [...value.shape, 1]);
-  const all = bits === 8 ? low : concat([pair(low), pair(shiftRight(packed, constant(Uint8Array.of(4), [])))], -1);
-  const numbers = cast(reshape(all, [...lead, block]), "float32");
-  const centred = zero === 0 ? numbers : sub(numbers, scalar(zero));
-  const scaled = mul(centred, reshape(scales as Value, [...lead, 1]));
-  const values = mins === undefined ? scaled : add(scaled, reshape(mins, [...lead, 1]));
-  return [reshape(values, [...lead.slice(0, -1), mulBlock(lead.at(-1) as Dim, block)])];
-});
-const mulBlock = (blocks: Dim, block: number): Dim => {
-  if (typeof blocks !== "number") throw new Error(`wanted a number of blocks, got ${blocks}`);
-  return blocks * block;
-};
-/**
- * Block-quantised weights as float32 [..., K]: codes uint8 [..., K/block, block·bits/8] (4 bit: low nibble first),
- * scales and mins float32 [..., K/block].
- */
-export const dequantize = (codes: Value, scales: Value, mins: Value | undefined, format: BlockFormat): Value =>
-  apply(dequantizeOp, mins === undefined ? [codes, scales] : [codes, scales, mins], { ...format });
-export const isDequantize = (node: { readonly op: Op }): boolean => node.op === dequantizeOp;
-
-/** The kernel's own zero point. */
-export const centreOf = (bits: 4 | 8): number => (bits === 4 ? 8 : 128);
-
-const blockProductOp = defineFunction(
-  "blockProduct",
-  ([x, codes, scales], { bits, block }) => [
-    linear(
-      x as Value,
-      dequantize(codes as Value, scales as Value, undefined, {
-        bits: bits as 4 | 8,
-        block: block as number,
-        zero: centreOf(bits as 4 | 8),
-      }),
-    ),
-  ],
-  {
-    emit: (e, inputs, node) => {
-      const [n, blocks] = (node.inputs[2] as Value).shape as [number, number];
-      const { bits, block } = node.attrs as { bits: number; block: number };
-      return [
-        e.one("MatMulNBits", inputs, { K: blocks * block, N: n, bits, block_size: block, accuracy_level: 4 }, MS),
-      ];
-    },
-  },
-);
-/**
- * x · Wᵀ with W block-quantised around the kernel's zero point. The kernel rounds each block of x to 8 bits
- * (relative error of a product ≤ 1/254 of the block's largest |x|·Σ|w|).
- */
-export const blockProduct = (x: Value, codes: Value, scales: Value, { bits, block }: CentredFormat): Value =>
-  apply(blockProductOp, [x, codes, scales], { bits, block });
-export const isBlockProduct = (node: { readonly op: Op }): boolean => node.op === blockProductOp;
-
-const offsetProductOp = defineFunction(
-  "offsetProduct",
-  ([x, codes, scales, offsets], attrs) => {
-    const format = attrs as unknown as CentredFormat;
-    const product = blockProduct(x as Value, codes as Value, scales as Value, format);
-    return [addProduct(product, blockSums(x as Value, format.block), offsets as Value)];
-  },
-  { emit: (e, [x, codes, scales], node) => blockProductOp.emit?.(e, [x, codes, scales] as string[], node) ?? [] },
-);
-/** x · Wᵀ with W block-quantised around the kernel's zero point plus `offsets`, which the packed form of `codes` must carry. */
-export const offsetProduct = (parts: readonly Value[], offsets: Value, { bits, block }: CentredFormat): Value =>
-  apply(offsetProductOp, [...parts, offsets], { bits, block });
-
-const addProductOp = defineFunction(
-  "addProduct",
-  ([c, a, b]) => [add(c as Value, matmul(a as Value, b as Value, { transB: true }))],
-  {
-    emit: (e, [c, a, b], node) => [
-      (node.inputs[1] as Value).rank === 2
-        ? e.one("Gemm", [a, b, c] as string[], { transB: 1 })
-        : e.one("Add", [c as string, e.one("FusedMatMul", [a, b] as string[], { transB: 1, alpha: float(1) }, MS)]),
-    ],
-  },
-);
-/** c + a · bᵀ. */
-export const addProduct = (c: Value, a: Value, b: Value): Value => apply(addProductOp, [c, a, b]);
-export const isAddProduct = (node: { readonly op: Op }): boolean => node.op === addProductOp;
-
-/**
- * Sums of consecutive blocks of the last axis: [..., K] → [..., K/block]. A product with a matrix of zeros and ones, which is
- * folded into the weights: one node, the same bits for one row and for many, and quick to open (a Reshape is not).
- */
-export const blockSums = (x: Value, block: number): Value => {
-  const size = x.shape.at(-1) as number;
-  const blocks = size / block;
-  const same = equal(reshape(arange(blocks), [blocks, 1, 1]), reshape(arange(blocks), [1, 1, blocks]));
-  return matmul(x, reshape(expandTo(cast(same, "float32"), [blocks, block, blocks]), [size, blocks]));
-};
-
 // ---- rotary position embedding (Su et al. 2021), half-split as Hugging Face stores it
 
 const rotaryOp = defineFunction("rotary", ([x, cosTable, sinTable, positions]) => {
@@ -444,57 +265,3 @@ const positionsFromOp = defineFunction("positionsFrom", ([past], attrs) => [
 /** past, past+1, … : the positions of `size` tokens after `past` [1] (int32), as int64. */
 export const positionsFrom = (past: Value, size: Dim): Value => apply(positionsFromOp, [past], { size: [size] });
 export const isPositionsFrom = (node: { readonly op: Op }): boolean => node.op === positionsFromOp;
-
-// ---- losses
-
-const crossEntropyOp = defineFunction("crossEntropy", ([logits, targets]) => [
-  mean(sub(logSumExp(logits as Value), pick(logits as Value, targets as Value)), [0]),
-]);
-/** Mean cross entropy of logits [N, V] at `targets` int64 [N], in nats. */
-export const crossEntropy = (logits: Value, targets: Value): Value => apply(crossEntropyOp, [logits, targets]);
-
-/** Before a loss is differentiated: logits that a linear layer makes for it alone need no gradient of their own. */
-export const lossOfLinear: Rule = ({ node, inputs: [logits, targets] }) => {
-  const [h, w] = node.op === crossEntropyOp && logits?.node.op === linearOp ? logits.node.inputs : [];
-  return h && w && targets && h.rank === 2 ? [linearCrossEntropy(h, w, targets)] : undefined;
-};
-
-/**
- * Cross entropy of each row: log Σ exp(x) − x[target], where log Σ exp(x) = max x − log max softmax(x): all that is read of the
- * logits is what the gradient needs too, and three numbers a row.
- */
-function rowLosses(logits: Value, targets: Value): Value {
-  const spread = sub(maxOver(logits, [-1]), log(maxOver(softmax(logits), [-1])));
-  return sub(spread, pick(logits, targets));
-}
-
-const linearCrossEntropyOp = defineFunction(
-  "linearCrossEntropy",
-  ([h, w, targets]) => [mean(rowLosses(linear(h as Value, w as Value), targets as Value), [0])],
-  {
-    // with p = softmax(h Wᵀ): dh = (p W − W[target]) / N, dW = (pᵀ h − scatter(h at target)) / N; no one-hot of [N, V].
-    // Nothing times the losses is added: the gradient waits for them, so that the logits die before those of another chunk are made.
-    vjp: ([ct], { inputs: [h, w, targets] }) => {
-      if (ct === undefined || h === undefined || w === undefined || targets === undefined) return [];
-      const logits = linear(h, w);
-      const p = softmax(logits);
-      const g = div(ct, sizeScalar([h.shape[0] as Dim]));
-      const nothing = mul(reshape(rowLosses(logits, targets), [h.shape[0] as Dim, 1]), scalar(0));
-      const dh = mul(g, sub(matmul(p, w), add(gather(w, targets), nothing)));
-      return [dh, mul(g, scatterAdd(matmul(p, h, { transA: true }), targets, neg(h)))];
-    },
-  },
-);
-/** Mean cross entropy of the logits h [N, D] · Wᵀ (W [V, D]) at `targets` int64 [N]. */
-export const linearCrossEntropy = (h: Value, w: Value, targets: Value): Value =>
-  apply(linearCrossEntropyOp, [h, w, targets]);
-
-/** Of each result of a linear layer (one or several over the same input), the weight it multiplies with, by checkpoint name. */
-export function weightsMultiplied(node: Node): readonly (string | undefined)[] {
-  if (![linearOp, linearsOp, mixHeadsOp].includes(node.op) && !isMatmul(node)) return [];
-  return node.inputs.slice(1).map(({ node: { op, attrs, inputs } }) => {
-    // blocks of a quantised weight are named NAME#codes, NAME#scales …
-    const leaf = op === dequantizeOp ? inputs[0]?.node : { op, attrs };
-    return leaf?.op === weightOp ? (leaf.attrs.name as string).replace(/#codes$/, "") : undefined;
-  });
-}

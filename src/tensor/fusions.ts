@@ -1,6 +1,8 @@
 // Fusions: rewrites of a Graph into forms that the runtime has kernels for, each equal to what it replaces.
 // They stand in one list and run in its order; the tests prove each entry of the list by the same comparison.
 import { type AttentionOptions, groupQueryForm, isCachedAttention } from "./attention.ts";
+import { isRmsNorm, isTap, skipRmsNorm } from "./functions.ts";
+import { expand, type Graph, type Rule, rewrite, type Site } from "./graph.ts";
 import {
   addProduct,
   type BlockFormat,
@@ -12,11 +14,7 @@ import {
   isLinear,
   isLinears,
   isMixHeads,
-  isRmsNorm,
-  isTap,
-  skipRmsNorm,
-} from "./functions.ts";
-import { expand, type Graph, type Rule, rewrite, type Site } from "./graph.ts";
+} from "./linear.ts";
 import { add, concat, isAdd, mul, split } from "./ops.ts";
 import { gather, isGather } from "./products.ts";
 import { type Node, scalar, type Value } from "./value.ts";

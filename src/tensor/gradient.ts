@@ -2,8 +2,8 @@
 // It does not know any op: each op's literal has its own vjp, a function without one is differentiated through its body.
 import { IroriError } from "../base/mod.ts";
 import { recomputing } from "./checkpoints.ts";
-import { lossOfLinear } from "./functions.ts";
 import { expand, type Graph, graph, nodesOf, rewrite } from "./graph.ts";
+import { lossOfLinear } from "./losses.ts";
 import { add } from "./ops.ts";
 import { inputOp, type Node, scalar, type Value, weightOp } from "./value.ts";
 

@@ -2,18 +2,11 @@ export { type AttentionOptions, attention, cachedAttention, causalMask } from ".
 export { addDims, type Dim, divideDims, evaluateDim, mulDims, sizeOf, subDims } from "./dim.ts";
 export { type Folded, fold } from "./fold.ts";
 export {
-  type BlockFormat,
-  crossEntropy,
   cut,
-  dequantize,
   gelu,
   geluTanh,
   layerNorm,
-  linear,
-  linearCrossEntropy,
-  linears,
   logSumExp,
-  mixHeads,
   positionsFrom,
   rmsNorm,
   rotary,
@@ -21,7 +14,6 @@ export {
   softCap,
   softmax,
   tap,
-  weightsMultiplied,
 } from "./functions.ts";
 export { type Fusion, fuse, fusions } from "./fusions.ts";
 export { type GradientOptions, withGradients } from "./gradient.ts";
@@ -37,6 +29,8 @@ export {
   verify,
   weightsOf,
 } from "./graph.ts";
+export { type BlockFormat, dequantize, linear, linears, mixHeads, weightsMultiplied } from "./linear.ts";
+export { crossEntropy, linearCrossEntropy } from "./losses.ts";
 export { narrowRows } from "./narrow.ts";
 export { type OffsetProduct, offsetProducts, withOffsetsInside } from "./offsets.ts";
 export { type OnnxOptions, onnxBytes, type WeightLocation } from "./onnx.ts";

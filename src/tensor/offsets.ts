@@ -1,7 +1,8 @@
 // Offsets inside the kernel: a quantised product whose packed weights carry what its blocks are offset by.
 // It does not know how packed weights look (runtime/); it only says which products could, and rewrites those that do.
-import { addProduct, blockProduct, blockSums, isAddProduct, isBlockProduct, offsetProduct } from "./functions.ts";
+
 import { type Graph, nodesOf, rewrite, sortedOutputs } from "./graph.ts";
+import { addProduct, blockProduct, blockSums, isAddProduct, isBlockProduct, offsetProduct } from "./linear.ts";
 import { type Node, type Value, weightOp } from "./value.ts";
 
 /** A product x · (scale · (code − centre) + offset)ᵀ over weights; names are those of the weights. */

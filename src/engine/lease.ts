@@ -1,0 +1,300 @@
+// What a caller holds while it uses a resident model: answers, likelihoods, and the inside. Plain data in and out.
+// It does not know names of models, sources or how they are opened.
+import { IroriError, unlessAborted } from "../base/mod.ts";
+import {
+  type ChatMessage,
+  encodeChat,
+  positionsOf,
+  type TokenRows,
+  type TokenRowsOptions,
+  tokenPair,
+  toStrTokens,
+  toTokens,
+} from "../text/mod.ts";
+import type { Inside } from "./changed-step.ts";
+import {
+  type Answer,
+  contextOf,
+  type GenerationEvent,
+  type GenerationRequest,
+  type GenerationSetting,
+  generate,
+} from "./generation.ts";
+import { CHUNK } from "./kv-cache.ts";
+import type { Manifest } from "./manifest.ts";
+import type { NotFinite } from "./not-finite.ts";
+import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
+import type { Resident } from "./resident.ts";
+import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
+import { SCORE_CHUNK, type Score, score } from "./score.ts";
+import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
+
+/** What to continue: a text as it stands, a chat through the model's template, or token ids. */
+export type Prompt =
+  /** `control`: control tokens written in the text are meant as such (default false). */
+  | { readonly text: string; readonly control?: boolean }
+  | { readonly messages: readonly ChatMessage[] }
+  | { readonly ids: readonly number[] };
+
+export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest, "ids" | "seed" | "sampling">> {
+  readonly prompt: Prompt;
+  readonly seed: number;
+  readonly sampling?: Partial<Sampling>;
+}
+
+/** Tokens of an answer where the request does not say. */
+const DEFAULT_MAX_TOKENS = 1024;
+
+/** What a lease needs of its engine. */
+export interface LeaseSetting {
+  /** Bytes that a generation may use, asked before each. */
+  readonly budgetBytes: () => number;
+  /** Milliseconds of a steady clock. */
+  readonly now: () => number;
+}
+
+/** What a caller holds while it uses a resident model. Plain data in and out. */
+export class Lease implements AsyncDisposable {
+  readonly model: string;
+  readonly manifest: Manifest;
+  readonly #resident: Resident;
+  readonly #engine: LeaseSetting;
+  /** What the first answer is told of the opening before it. */
+  #leaseMs: number;
+  #isHeld = true;
+
+  /** Leases come from `Engine.lease`. */
+  constructor(resident: Resident, engine: LeaseSetting, leaseMs: number) {
+    this.model = resident.model;
+    this.manifest = resident.manifest;
+    this.#resident = resident;
+    this.#engine = engine;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** Token ids of a text; `control` lets control tokens in it stand for themselves. */
+  tokenize(text: string, options: { readonly control?: boolean } = {}): number[] {
+    return this.#held().tokenizer.encode(text, options);
+  }
+  detokenize(ids: readonly number[], options: { readonly control?: boolean } = {}): string {
+    return this.#held().tokenizer.decode(ids, options);
+  }
+
+  /** Texts as rows of one length, ready to be traced; says whether a beginning-of-text token stands in front. */
+  toTokens(texts: string | readonly string[], options: TokenRowsOptions = {}): TokenRows {
+    return toTokens(this.#held().tokenizer, typeof texts === "string" ? [texts] : texts, options);
+  }
+  /** The text of each token, of ids or of a text (with a beginning-of-text token where the model wants one). */
+  toStrTokens(text: string | readonly number[], options: TokenRowsOptions = {}): string[] {
+    return toStrTokens(this.#held().tokenizer, this.#idsOf(text, options));
+  }
+  /** Places of the tokens that a passage takes part of: what `only`, `positions` of interventions and captures count in. */
+  positionsOf(
+    text: string | readonly number[],
+    passage: string,
+    options: TokenRowsOptions & { readonly occurrence?: number | undefined } = {},
+  ): number[] {
+    return positionsOf(this.#held().tokenizer, this.#idsOf(text, options), passage, options.occurrence);
+  }
+  /** Two texts as rows that may be patched into each other; throws, with the tokens of both, where they are not of one length. */
+  tokenPair(a: string, b: string, options: TokenRowsOptions = {}): TokenRows {
+    return tokenPair(this.#held().tokenizer, a, b, options);
+  }
+  #idsOf(text: string | readonly number[], options: TokenRowsOptions): readonly number[] {
+    return typeof text === "string" ? (this.toTokens(text, options).ids[0] as readonly number[]) : text;
+  }
+
+  /** Tokens that end an answer. */
+  get eosIds(): readonly number[] {
+    return this.#held().tokenizer.eosIds;
+  }
+
+  /** The memory that a generation of `context` tokens needs. */
+  plan(context: number): Plan {
+    return planGeneration(this.#wants(context));
+  }
+  #wants(context: number) {
+    const { config, weightBytes } = this.manifest;
+    return { model: this.model, config, mappedBytes: weightBytes, context, chunk: CHUNK };
+  }
+
+  /** Opens the Program, if nobody did; resolves when the model is ready to run. */
+  async warm(): Promise<void> {
+    await this.#held().step();
+  }
+
+  /** Streams an answer; ends with an "end" event also when the signal aborts. */
+  async *generate(
+    request: GenerateRequest,
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<GenerationEvent, void> {
+    const ids = await this.promptIds(request.prompt);
+    const maxTokens = request.maxTokens ?? DEFAULT_MAX_TOKENS;
+    if (!Number.isInteger(maxTokens) || maxTokens < 1)
+      throw new IroriError("bad-input", { what: "maxTokens", got: maxTokens, wanted: "a whole number, 1 or more" });
+    const context = contextOf({ model: this.model, config: this.manifest.config }, ids.length, maxTokens);
+    refuseTooLarge(this.#wants(context), this.#engine.budgetBytes());
+    const full: GenerationRequest = {
+      ids,
+      maxTokens,
+      seed: request.seed,
+      stop: request.stop ?? [],
+      ignoreEos: request.ignoreEos ?? false,
+      sampling: { ...DEFAULT_SAMPLING, ...request.sampling },
+    };
+    if (full.stop.length > 0) void this.#held().tokenizer; // texts that end an answer need one
+    const setting = await this.#setting(options.signal, request).catch((error: unknown) => {
+      if (error instanceof IroriError && error.code === "cancelled") return undefined;
+      throw error;
+    });
+    if (setting === undefined) yield { type: "end", ...nothingMade(full) };
+    else yield* generate(setting, full, options.signal);
+  }
+
+  /** Token ids of a prompt, a bos in front where the model wants one. */
+  async promptIds(prompt: Prompt): Promise<number[]> {
+    if ("ids" in prompt) return this.#checkedIds(prompt.ids);
+    const { tokenizer } = this.#held();
+    if ("messages" in prompt) {
+      return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt: true });
+    }
+    const ids = tokenizer.encode(prompt.text, { control: prompt.control ?? false });
+    return tokenizer.addsBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId
+      ? [tokenizer.bosId, ...ids]
+      : ids;
+  }
+  #checkedIds(ids: readonly number[]): number[] {
+    const { vocabSize } = this.manifest.config;
+    for (const id of ids)
+      if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
+        throw new IroriError("bad-input", {
+          what: "a token id of the prompt",
+          got: id,
+          wanted: `0 to ${vocabSize - 1}`,
+        });
+    return [...ids];
+  }
+
+  /** The text of a chat as the model's template writes it. */
+  async renderChat(messages: readonly ChatMessage[]): Promise<string> {
+    return (await this.#held().chatTemplate()).render(messages, { addGenerationPrompt: true });
+  }
+
+  /** Negative log likelihoods of a text's tokens. */
+  async score(
+    ids: readonly number[],
+    options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
+  ): Promise<Score> {
+    refuseTooLarge({ ...this.#wants(ids.length), positions: SCORE_CHUNK }, this.#engine.budgetBytes());
+    return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
+  }
+
+  /**
+   * One run over whole rows of token ids with the inside open: outputs, captures, interventions, the loss and its gradients.
+   * Wants a lease of the f32 form.
+   */
+  async trace(request: TraceRequest): Promise<Traced> {
+    const { trace } = await import("./trace.ts");
+    return trace(await this.inside(), request);
+  }
+
+  /** Greedy tokens after each row's text, recomputed whole for each, with the request's interventions: [B][count]. */
+  async traceGreedy(request: TraceRequest, count: number): Promise<number[][]> {
+    const { traceGreedy } = await import("./trace-greedy.ts");
+    return traceGreedy(await this.inside(), request, count);
+  }
+
+  /** Where NaN or infinity begins: the first weight that holds one, else the first HookPoint of this run; undefined for none. */
+  async findNotFinite(request: TraceRequest): Promise<NotFinite | undefined> {
+    const { findNotFinite } = await import("./not-finite.ts");
+    return findNotFinite(await this.inside(), request);
+  }
+
+  /** Names of the model's HookPoints. */
+  async hookPoints(): Promise<string[]> {
+    const { traceHookPoints } = await import("./trace.ts");
+    return traceHookPoints(await this.inside());
+  }
+
+  /** The model as a family's program over its weights, for Graphs of one's own. Wants a lease of the f32 form. */
+  async inside(): Promise<TraceModel> {
+    const resident = this.#held();
+    const { form } = this.manifest;
+    if (form !== "f32")
+      throw new IroriError("bad-input", {
+        what: "a trace",
+        got: `a lease of the form ${form}`,
+        wanted: "one of the form f32",
+      });
+    return resident.inside();
+  }
+
+  #held(): Resident {
+    if (this.#isHeld) return this.#resident;
+    throw new IroriError("bad-input", { what: `the lease of ${this.model} was given back`, next: "take a new one" });
+  }
+
+  async #setting(signal?: AbortSignal, inside: Inside = {}): Promise<GenerationSetting> {
+    const resident = this.#held();
+    const asked = this.#engine.now();
+    const isPlain = !inside.interventions?.length && !inside.adapter && !inside.capture?.length;
+    const plain = () => resident.step().then((step) => ({ step }));
+    const opening = isPlain ? plain() : changedStep(resident, inside).then((changed) => changed ?? plain());
+    type Opened = Pick<GenerationSetting, "step" | "extras" | "held">;
+    const opened = unlessAborted<Opened>(opening, signal, `opening ${this.model}`);
+    const { step, extras, held } = await opened.catch((error: unknown) => {
+      // nobody waits for it any more: it is let go when it is there
+      Promise.resolve<Opened>(opening).then(
+        (late) => late.held?.[Symbol.dispose](),
+        () => undefined,
+      );
+      throw error;
+    });
+    // only the first answer over this lease waited for the lease
+    const openMs = this.#leaseMs + this.#engine.now() - asked;
+    this.#leaseMs = 0;
+    return {
+      model: this.model,
+      config: this.manifest.config,
+      tokenizer: resident.hasTokenizer ? resident.tokenizer : undefined,
+      step,
+      extras,
+      ...(held && { held }),
+      openMs,
+      inTurn: (step) => resident.inTurn(step),
+      now: this.#engine.now,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isHeld = false;
+  }
+}
+
+/** Interventions at HookPoints by name: the model is looked at only where one has a pattern. */
+async function bareInterventions(resident: Resident, specs: NonNullable<Inside["interventions"]>) {
+  if (!specs.some(({ at }) => /[*{]/.test(at))) return specs;
+  const [{ traceHookPoints }, { withoutPatterns }] = await Promise.all([
+    import("./trace.ts"),
+    import("../hooks/mod.ts"),
+  ]);
+  const model = await resident.inside();
+  return withoutPatterns(specs, () => traceHookPoints(model));
+}
+
+/** The step of a request that changes or reads the inside; undefined for one that does not. */
+async function changedStep(resident: Resident, asked: Inside) {
+  const inside = { ...asked, interventions: await bareInterventions(resident, asked.interventions ?? []) };
+  const { changeOf, extrasOf } = await import("./changed-step.ts");
+  const change = changeOf(inside);
+  if (change === undefined) return undefined;
+  const held = await resident.changed(change);
+  const { step, shapes } = held;
+  return { step, held, extras: (promptTokens: number) => extrasOf(inside, step, shapes, promptTokens) };
+}
+
+/** The answer to a request that was cancelled before the model was open. */
+const nothingMade = ({ ids, seed }: GenerationRequest): Answer => ({
+  ...{ text: "", ids: [], promptTokens: ids.length, hasBos: false, stop: "cancelled", seed },
+  timings: { openMs: 0, prefillMs: 0, decodeMs: 0, firstTokenMs: 0, tokensPerSecond: 0 },
+});
