@@ -265,7 +265,7 @@ test("every HookPoint can be captured while tokens are made", async () => {
   await using lease = await open("gpt2");
   const { steps } = await answer(lease, IDS[0] as number[], { capture: ["*"] });
   const names = Object.keys((steps[0] as (typeof steps)[number]).tensors);
-  assert.deepEqual(names.sort(), (await lease.hookPoints()).sort());
+  assert.deepEqual(names.sort(), (await lease.hookPoints()).toSorted());
 });
 
 test("greedy tokens take positions and processing from the request, as the trace does", async () => {

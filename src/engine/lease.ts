@@ -4,6 +4,7 @@ import { IroriError, unlessAborted } from "../base/mod.ts";
 import {
   type ChatMessage,
   encodeChat,
+  encodeWithBos,
   positionsOf,
   type TokenRows,
   type TokenRowsOptions,
@@ -158,10 +159,7 @@ export class Lease implements AsyncDisposable {
     if ("messages" in prompt) {
       return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt: true });
     }
-    const ids = tokenizer.encode(prompt.text, { control: prompt.control ?? false });
-    return tokenizer.addsBos && tokenizer.bosId !== undefined && ids[0] !== tokenizer.bosId
-      ? [tokenizer.bosId, ...ids]
-      : ids;
+    return encodeWithBos(tokenizer, prompt.text, { control: prompt.control });
   }
   #checkedIds(ids: readonly number[]): number[] {
     const { vocabSize } = this.manifest.config;
@@ -211,7 +209,7 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Names of the model's HookPoints. */
-  async hookPoints(): Promise<string[]> {
+  async hookPoints(): Promise<readonly string[]> {
     const { traceHookPoints } = await import("./trace.ts");
     return traceHookPoints(await this.inside());
   }
@@ -271,21 +269,16 @@ export class Lease implements AsyncDisposable {
   }
 }
 
-/** Interventions at HookPoints by name: the model is looked at only where one has a pattern. */
-async function bareInterventions(resident: Resident, specs: NonNullable<Inside["interventions"]>) {
-  if (!specs.some(({ at }) => /[*{]/.test(at))) return specs;
-  const [{ traceHookPoints }, { withoutPatterns }] = await Promise.all([
+/** The step of a request that changes or reads the inside; undefined for one that does not. */
+async function changedStep(resident: Resident, asked: Inside) {
+  const [{ changeOf, extrasOf }, { traceHookPoints }, { withoutPatterns }] = await Promise.all([
+    import("./changed-step.ts"),
     import("./trace.ts"),
     import("../hooks/mod.ts"),
   ]);
   const model = await resident.inside();
-  return withoutPatterns(specs, () => traceHookPoints(model));
-}
-
-/** The step of a request that changes or reads the inside; undefined for one that does not. */
-async function changedStep(resident: Resident, asked: Inside) {
-  const inside = { ...asked, interventions: await bareInterventions(resident, asked.interventions ?? []) };
-  const { changeOf, extrasOf } = await import("./changed-step.ts");
+  const interventions = withoutPatterns(asked.interventions ?? [], () => traceHookPoints(model));
+  const inside = { ...asked, interventions };
   const change = changeOf(inside);
   if (change === undefined) return undefined;
   const held = await resident.changed(change);

@@ -97,17 +97,17 @@ export class Programs implements AsyncDisposable {
     const { model, now, onEvent } = this.#options;
     const start = now();
     let isNew = false;
-    const step = await Promise.all(
-      stages.map(async (stage) => {
-        const plain = this.#stages.get(stage.hash);
-        if (plain !== undefined) return plain;
-        const hold = this.#graphs.hold(`stage ${stage.hash}`, () => {
-          isNew = true;
-          return this.#compileStage(runtime, stage);
-        });
-        return opening.use(await hold).program;
-      }),
-    );
+    const opened = stages.map(async (stage) => {
+      const plain = this.#stages.get(stage.hash);
+      if (plain !== undefined) return plain;
+      const hold = this.#graphs.hold(`stage ${stage.hash}`, () => {
+        isNew = true;
+        return this.#compileStage(runtime, stage);
+      });
+      return opening.use(await hold).program;
+    });
+    await Promise.allSettled(opened); // where one fails, the others are let go
+    const step = await Promise.all(opened);
     if (isNew) onEvent({ type: "compile", model, cause: "a step that is changed or read inside", ms: now() - start });
     const held = opening.move();
     return { step, shapes, [Symbol.dispose]: () => held.dispose() };

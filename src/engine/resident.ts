@@ -98,7 +98,13 @@ export class Resident implements AsyncDisposable {
     ]);
     const { family, config } = this.manifest;
     this.#inside ??= {
-      ...{ family: familyNamed(family), config, weights: storedWeights(this.manifest), plans: new Map() },
+      ...{
+        family: familyNamed(family),
+        config,
+        weights: storedWeights(this.manifest),
+        plans: new Map(),
+        hooks: new Map(),
+      },
       program: (graph) => this.program(graph),
     };
     return this.#inside;

@@ -9,7 +9,7 @@ import {
   type Graph,
   gather,
   graph,
-  hookPoints,
+  hasTap,
   input,
   logSumExp,
   mul,
@@ -52,7 +52,7 @@ const HIDDEN = "step.hidden";
  */
 export function stagesOf(step: Graph, { layers }: Config): readonly Graph[] {
   const middle = `blocks.${layers >> 1}.hook_resid_pre`;
-  const cuts = hookPoints(step).includes(middle) ? [middle, HIDDEN] : [HIDDEN];
+  const cuts = hasTap(step, middle) ? [middle, HIDDEN] : [HIDDEN];
   const stages = cutAtTaps(step, cuts).map((stage) => fuse(stage));
   const head = stages.pop() as Graph;
   return [...stages, graph(head.outputs)];

@@ -70,6 +70,8 @@ export interface TraceModel extends Model {
   readonly program: (g: Graph) => Promise<HeldProgram>;
   /** Plans by what they were made for, the latest last. */
   readonly plans: Map<string, TracePlan>;
+  /** Names of its HookPoints, by those that a run goes on from. */
+  readonly hooks: Map<string, readonly string[]>;
 }
 
 export async function trace(model: TraceModel, asked: TraceRequest, isOpen = false): Promise<Traced> {
@@ -230,7 +232,12 @@ async function run({ program }: HeldProgram, g: Graph, values: Readonly<Record<s
 }
 
 /** Names of the model's HookPoints, of a run that goes on from some of them. */
-export function traceHookPoints(model: TraceModel, from: readonly string[] = []): string[] {
+export function traceHookPoints(model: TraceModel, from: readonly string[] = []): readonly string[] {
+  const key = JSON.stringify(from);
+  const known = model.hooks.get(key);
+  if (known !== undefined) return known;
   const whole = wholeGraph(model, { hasTypes: false, isSome: false, gradients: undefined });
-  return hookPoints(from.length === 0 ? whole : resumeAt(whole, ...from));
+  const names = hookPoints(from.length === 0 ? whole : resumeAt(whole, ...from));
+  model.hooks.set(key, names);
+  return names;
 }

@@ -9,7 +9,6 @@ export {
   type InterventionSpec,
   interventionInputs,
   interventionsOf,
-  planInterventions,
   readInterventionSpecs,
   shapesAt,
   withoutPatterns,

@@ -5,7 +5,7 @@ import { IroriError } from "../base/mod.ts";
 import type { Numbers } from "../checkpoint/mod.ts";
 import { type Dim, evaluateDim, type Graph, hookPoints, type Value, withTaps } from "../tensor/mod.ts";
 import { matching, unknownHookPoint } from "./capture.ts";
-import { type Intervention, type InterventionKind, withInterventions } from "./interventions.ts";
+import type { Intervention, InterventionKind } from "./interventions.ts";
 
 const whole = z.number().int();
 const numbers = z.union([z.string(), z.array(z.number())]);
@@ -98,15 +98,6 @@ export function interventionInputs(
     for (const [part, numbers] of Object.entries(values)) inputs[`do.${i}.${part}`] = numbers;
   }
   return inputs;
-}
-
-/** The Graph with the interventions, and the values of the inputs that they have. */
-export function planInterventions(g: Graph, specs: readonly InterventionSpec[], batch: Batch) {
-  const shapes = shapesAt(
-    g,
-    specs.map(({ at }) => at),
-  );
-  return { graph: withInterventions(g, interventionsOf(specs)), inputs: interventionInputs(specs, shapes, batch) };
 }
 
 interface Site {

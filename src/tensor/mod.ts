@@ -69,7 +69,7 @@ export {
   where,
 } from "./ops.ts";
 export { gather, matmul, pick, place, scatterAdd, topK } from "./products.ts";
-export { cutAtTaps, hookPoints, openTaps, rewriteTaps, withTaps } from "./taps.ts";
+export { cutAtTaps, hasTap, hookPoints, openTaps, rewriteTaps, withTaps } from "./taps.ts";
 export {
   apply,
   applyAll,

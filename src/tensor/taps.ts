@@ -15,6 +15,9 @@ const tapsOf = (g: Graph): Map<string, Node> => {
 export const hookPoints = (g: Graph): string[] =>
   [...tapsOf(open(g, () => true))].flatMap(([name, { attrs }]) => (attrs.isCut ? [] : [name]));
 
+/** Whether a tap of that name is in sight, outside of functions. */
+export const hasTap = (g: Graph, name: string): boolean => tapsOf(g).has(name);
+
 /** Names of the HookPoints inside a function, for as long as it is closed. */
 const inside = (node: Node): readonly string[] =>
   node.attrs.hook === undefined ? [] : (node.op.hooks ?? []).map((name) => `${node.attrs.hook}.${name}`);

@@ -2,6 +2,7 @@
 
 export { type ChatMessage, type ChatOptions, ChatTemplate, type ChatTokens, encodeChat } from "./chat.ts";
 export {
+  encodeWithBos,
   positionsOf,
   type TokenRows,
   type TokenRowsOptions,

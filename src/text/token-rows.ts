@@ -21,16 +21,23 @@ export interface TokenRows {
   readonly hasBos: boolean;
 }
 
+/** Ids of a text with the beginning-of-text token in front, once, where it is wanted: default, as the model expects it. */
+export function encodeWithBos(
+  tokenizer: Tokenizer,
+  text: string,
+  { bos = tokenizer.addsBos, control = false }: Omit<TokenRowsOptions, "padding"> = {},
+): number[] {
+  const { bosId } = tokenizer;
+  const ids = tokenizer.encode(text, { control });
+  return bos && bosId !== undefined && ids[0] !== bosId ? [bosId, ...ids] : ids;
+}
+
 /** Rows of one length. Throws "bad-input" for an empty text, or where a bos is asked of a tokenizer that has none. */
 export function toTokens(tokenizer: Tokenizer, texts: readonly string[], options: TokenRowsOptions = {}): TokenRows {
-  const { bos = tokenizer.addsBos, padding = "right", control = false } = options;
-  if (bos && tokenizer.bosId === undefined)
+  const { padding = "right" } = options;
+  if (options.bos && tokenizer.bosId === undefined)
     throw new IroriError("bad-input", { what: "a token in front of the texts", got: "a tokenizer without one" });
-  const rows = texts.map((text) => {
-    const own = tokenizer.encode(text, { control });
-    const isThere = !bos || own[0] === tokenizer.bosId;
-    return isThere ? own : [tokenizer.bosId as number, ...own];
-  });
+  const rows = texts.map((text) => encodeWithBos(tokenizer, text, options));
   const empty = rows.findIndex((row) => row.length === 0);
   if (empty >= 0 || rows.length === 0)
     throw new IroriError("bad-input", {
