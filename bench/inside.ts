@@ -1,10 +1,10 @@
 // `node bench/inside.ts`: captures, ablations, attributions and LoRA steps of GPT-2's shape, against TransformerLens and torch with
 // peft, interleaved in one run. It does not know how a side does its work.
-import { homedir, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
-import { defaultHome } from "../src/checkpoint/mod.ts";
+import { homeFolder } from "../src/machine.ts";
 import { type Figure, measured, table, US } from "./figures.ts";
 import { gpt2Shape } from "./gpt2-shape.ts";
 import { machine, ownVersions } from "./machine.ts";
@@ -52,7 +52,7 @@ const say = (text: string) => console.error(`irori: ${text}`);
 const [rounds, sweeps] = [Number(values.rounds), Number(values.sweeps)];
 
 async function main(): Promise<void> {
-  const home = values.home ?? defaultHome(process.platform, process.env, homedir());
+  const home = values.home ?? homeFolder();
   say("writing the checkpoint …");
   const path = await gpt2Shape(home);
   const opening: InsideOpening = { home, path, threads: Number(values.threads) };

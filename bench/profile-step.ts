@@ -1,15 +1,15 @@
 // Where a step's time goes: microseconds per ONNX op type of one decode step and of a prefill chunk of 256, from the
 // library's own profile. `node bench/profile-step.ts MODEL [--home FOLDER] [--threads 2]`. It does not compare anything.
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
-import { defaultHome } from "../src/checkpoint/mod.ts";
 import { CHUNK, KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Manifest } from "../src/engine/mod.ts";
 import { isPrepacked, readStep } from "../src/engine/packed.ts";
 import { Row } from "../src/engine/row.ts";
+import { homeFolder } from "../src/machine.ts";
 import { type Program, Runtime } from "../src/runtime/mod.ts";
 import { promptIds } from "./work.ts";
 
@@ -32,7 +32,7 @@ const { values, positionals } = parseArgs({
   options: { home: { type: "string" }, threads: { type: "string", default: "2" } },
 });
 const model = positionals[0] ?? "smollm2-135m";
-const home = values.home ?? defaultHome(process.platform, process.env, homedir());
+const home = values.home ?? homeFolder();
 const threads = Number(values.threads);
 const { folder, manifest } = await prepared();
 await using runtime = await Runtime.open({ threads, spinning: true });

@@ -1,12 +1,12 @@
 // `irori bench`: Irori's speed on this machine, and against a peer, in one interleaved run (docs/bench.md).
 // It does not know how a side does its work (sides/, peers/) nor how it is told (figures.ts).
-import { homedir, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
-import { defaultHome } from "../src/checkpoint/mod.ts";
 import { Engine } from "../src/engine/mod.ts";
+import { homeFolder } from "../src/machine.ts";
 import { coldRun } from "./cold.ts";
 import { type Figure, type Measured, measured, summary, table, US } from "./figures.ts";
 import { machine, ownVersions } from "./machine.ts";
@@ -314,7 +314,7 @@ if (import.meta.main) {
     model: positionals[0] ?? "smollm2-135m",
     against: values.against,
     json: values.json,
-    home: values.home ?? defaultHome(process.platform, process.env, homedir()),
+    home: values.home ?? homeFolder(),
     threads: values.threads === undefined ? undefined : Number(values.threads),
     rounds: values.rounds === undefined ? undefined : Number(values.rounds),
     only: values.only?.split(","),

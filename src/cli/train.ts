@@ -105,7 +105,12 @@ async function runTrain(call: Call): Promise<undefined> {
     throw cancelled(`training after step ${training.state.step} (the same command goes on from there)`, stop.signal);
   }
   const after = held > 0 ? await training.lossOf(validation) : undefined;
-  await writeAdapter(out, { changes: training.changes, config: configOf(options, lease.model) });
+  // ranks, alphas and modules follow from the changes
+  const config = {
+    ...{ base_model_name_or_path: lease.model, inference_mode: true, init_lora_weights: true },
+    fan_in_fan_out: model.family.isInOut ?? false,
+  };
+  await writeAdapter(out, { changes: training.changes, config });
   await rm(join(out, STATE), { force: true });
   const result = { out, steps: training.state.step, loss, validationBefore: before, validationAfter: after, seed };
   if (isJson) printJson(result);
@@ -199,22 +204,6 @@ async function readExamples(path: string, lease: Lease, most: number): Promise<E
     wanted: "lines with texts of 2 tokens or more",
   });
 }
-
-/** peft's configuration of the adapter. */
-const configOf = ({ rank, alpha, targets }: LoraOptions, model: string) => ({
-  peft_type: "LORA",
-  task_type: "CAUSAL_LM",
-  base_model_name_or_path: model,
-  r: rank,
-  lora_alpha: alpha,
-  lora_dropout: 0,
-  target_modules: [...targets],
-  fan_in_fan_out: targets.includes("c_attn"),
-  bias: "none",
-  use_rslora: false,
-  inference_mode: true,
-  init_lora_weights: true,
-});
 
 // ---- going on after a stop
 
