@@ -2,7 +2,7 @@
 // and the layers of those that are put together as llama is.
 import { z } from "zod";
 import { add, gather, linear, linears, mixHeads, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
-import type { Config, Head, RotaryTables, Tokens, Weights } from "./family.ts";
+import type { Config, Family, Head, RotaryTables, Tokens, Weights } from "./family.ts";
 import { addedTo, attendByHeads, gatedMlp, type HeadOptions, inEveryLayer, inLayer } from "./layers.ts";
 import type { Parts } from "./processing.ts";
 import { rotaryMembers, rotaryOf, rotaryPositions } from "./rotary-config.ts";
@@ -119,16 +119,42 @@ export function gatedParts(
 /** Weights of one layer by their names in it. */
 export type LayerWeights = (name: string) => Value;
 
-/**
- * Hidden states of layers as llama's: norm, attention, sum, norm, gated MLP, sum, and a norm at the end. `layer` lists the weights
- * of a layer (biases of q, k and v where it has them); `own` is what a family's attention does otherwise in layer l.
- */
-export function traceGated(
+/** What a family whose layers are llama's says for itself. */
+interface GatedFamily<C extends GatedConfig> extends Pick<Family<C>, "name" | "parseConfig" | "gguf"> {
+  /** Weights of a layer beside the projections and the two norms: biases of q, k and v, norms of heads. */
+  readonly more?: (c: C) => Readonly<Record<string, readonly number[]>>;
+  /** What attention does otherwise in layer l. */
+  readonly attention?: (c: C, l: number, w: LayerWeights, tables: RotaryTables) => Partial<HeadOptions>;
+}
+
+/** A family of llama's layers: norm, attention, sum, norm, gated MLP, sum, and a norm at the end. */
+export function gatedFamily<C extends GatedConfig>({ more, attention, ...own }: GatedFamily<C>): Family<C> {
+  const layer = (c: C) => ({
+    ...projections(c),
+    ...more?.(c),
+    "input_layernorm.weight": [c.hiddenSize],
+    "post_attention_layernorm.weight": [c.hiddenSize],
+  });
+  return {
+    ...own,
+    modelTypes: [own.name],
+    prefix: "model.",
+    isCausal: true,
+    loraTargets: ["q_proj", "v_proj"],
+    weights: (c) => gatedWeights(c, layer(c)),
+    trace: (c, weight, tokens) => traceGated(c, weight, tokens, layer(c), (...at) => attention?.(c, ...at) ?? {}),
+    parts: (c) => gatedParts(c),
+    head: gatedHead(),
+  };
+}
+
+/** Hidden states; `layer` lists the weights of a layer, `own` is what attention does otherwise. */
+function traceGated(
   c: GatedConfig,
   weight: Weights,
   tokens: Tokens,
   layer: Readonly<Record<string, readonly number[]>>,
-  own: (l: number, w: LayerWeights, tables: RotaryTables) => Partial<HeadOptions> = () => ({}),
+  own: (l: number, w: LayerWeights, tables: RotaryTables) => Partial<HeadOptions>,
 ): Value {
   const tables = tablesOf(c.rotary, c.headSize, c.maxPositions);
   let x = tap(gather(weight("model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]), tokens.ids), "hook_embed");
@@ -146,7 +172,8 @@ export function traceGated(
       const bias = `self_attn.${"qkv"[i]}_proj.bias`;
       return bias in layer ? add(y, w(bias)) : y;
     });
-    const options = { tables, scale: 1 / Math.sqrt(c.headSize), ...own(l, w, tables) };
+    const common = { tables, scale: 1 / Math.sqrt(c.headSize), window: c.windows?.[l] ?? undefined };
+    const options = { ...common, ...own(l, w, tables) };
     const z = attendByHeads(c, tokens, l, qkv as [Value, Value, Value], options);
     const attended = mixHeads(z, w("self_attn.o_proj.weight"), { heads: c.heads, hook: hook("attn") });
     x = addedTo(x, attended, hook("hook_attn_out"), hook("hook_resid_mid"));

@@ -2,17 +2,8 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import type { Family, GgufSource, GgufTensor } from "./family.ts";
-import {
-  type GatedConfig,
-  gatedConfig,
-  gatedHead,
-  gatedMembers,
-  gatedParts,
-  gatedWeights,
-  projections,
-  traceGated,
-} from "./gated-decoder.ts";
+import type { GgufSource, GgufTensor } from "./family.ts";
+import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
 import { readMetadata } from "./gguf-metadata.ts";
 import type { RotaryScaling } from "./rotary-tables.ts";
 import { checked, readSettings } from "./settings.ts";
@@ -69,12 +60,6 @@ async function readGguf({ metadata, has, read }: GgufSource): Promise<LlamaConfi
   );
 }
 
-const layerShapes = (c: LlamaConfig) => ({
-  ...projections(c),
-  "input_layernorm.weight": [c.hiddenSize],
-  "post_attention_layernorm.weight": [c.hiddenSize],
-});
-
 const GGUF_NAMES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "token_embd",
   "model.norm": "output_norm",
@@ -103,16 +88,8 @@ function ggufTensor(c: LlamaConfig, name: string): GgufTensor {
   return part === "self_attn.q_proj" || part === "self_attn.k_proj" ? { name: gguf, rows } : { name: gguf };
 }
 
-export const llama: Family<LlamaConfig> = {
+export const llama = gatedFamily<LlamaConfig>({
   name: "llama",
-  modelTypes: ["llama"],
-  prefix: "model.",
-  isCausal: true,
-  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
-  weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace: (c, weight, tokens) => traceGated(c, weight, tokens, layerShapes(c)),
-  parts: (c) => gatedParts(c),
-  head: gatedHead(),
   gguf: { architectures: ["llama"], settings: ["rope_freqs.weight"], readConfig: readGguf, tensor: ggufTensor },
-};
+});

@@ -1,17 +1,7 @@
 // The qwen2 family (Qwen 1.5, 2, 2.5, DeepSeek-R1 distillates …): llama's layers with biases of q, k and v.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import type { Family } from "./family.ts";
-import {
-  type GatedConfig,
-  gatedConfig,
-  gatedHead,
-  gatedMembers,
-  gatedParts,
-  gatedWeights,
-  projections,
-  traceGated,
-} from "./gated-decoder.ts";
+import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen2Config extends GatedConfig {
@@ -36,25 +26,12 @@ function parseConfig(json: unknown): Qwen2Config {
   };
 }
 
-const layerShapes = (c: Qwen2Config) => ({
-  ...projections(c),
-  "self_attn.q_proj.bias": [c.heads * c.headSize],
-  "self_attn.k_proj.bias": [c.kvHeads * c.headSize],
-  "self_attn.v_proj.bias": [c.kvHeads * c.headSize],
-  "input_layernorm.weight": [c.hiddenSize],
-  "post_attention_layernorm.weight": [c.hiddenSize],
-});
-
-export const qwen2: Family<Qwen2Config> = {
+export const qwen2 = gatedFamily<Qwen2Config>({
   name: "qwen2",
-  modelTypes: ["qwen2"],
-  prefix: "model.",
-  isCausal: true,
-  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
-  weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace: (c, weight, tokens) =>
-    traceGated(c, weight, tokens, layerShapes(c), (l) => ({ window: c.windows[l] ?? undefined })),
-  parts: (c) => gatedParts(c),
-  head: gatedHead(),
-};
+  more: (c) => ({
+    "self_attn.q_proj.bias": [c.heads * c.headSize],
+    "self_attn.k_proj.bias": [c.kvHeads * c.headSize],
+    "self_attn.v_proj.bias": [c.kvHeads * c.headSize],
+  }),
+});

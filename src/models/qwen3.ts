@@ -2,17 +2,7 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { rmsNorm } from "../tensor/mod.ts";
-import type { Family } from "./family.ts";
-import {
-  type GatedConfig,
-  gatedConfig,
-  gatedHead,
-  gatedMembers,
-  gatedParts,
-  gatedWeights,
-  projections,
-  traceGated,
-} from "./gated-decoder.ts";
+import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen3Config extends GatedConfig {
@@ -38,27 +28,14 @@ function parseConfig(json: unknown): Qwen3Config {
   };
 }
 
-const layerShapes = (c: Qwen3Config) => ({
-  ...projections(c),
-  "self_attn.q_norm.weight": [c.headSize],
-  "self_attn.k_norm.weight": [c.headSize],
-  "input_layernorm.weight": [c.hiddenSize],
-  "post_attention_layernorm.weight": [c.hiddenSize],
-});
-
-export const qwen3: Family<Qwen3Config> = {
+export const qwen3 = gatedFamily<Qwen3Config>({
   name: "qwen3",
-  modelTypes: ["qwen3"],
-  prefix: "model.",
-  isCausal: true,
-  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
-  weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace: (c, weight, tokens) =>
-    traceGated(c, weight, tokens, layerShapes(c), (l, w) => ({
-      window: c.windows[l] ?? undefined,
-      normalize: (y, part) => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon),
-    })),
-  parts: (c) => gatedParts(c),
-  head: gatedHead(),
-};
+  more: (c) => ({
+    "self_attn.q_norm.weight": [c.headSize],
+    "self_attn.k_norm.weight": [c.headSize],
+  }),
+  attention: (c, _, w) => ({
+    normalize: (y, part) => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon),
+  }),
+});

@@ -1,17 +1,7 @@
 // The smollm3 family: llama's layers, some of them without rotary embedding.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
-import type { Family } from "./family.ts";
-import {
-  type GatedConfig,
-  gatedConfig,
-  gatedHead,
-  gatedMembers,
-  gatedParts,
-  gatedWeights,
-  projections,
-  traceGated,
-} from "./gated-decoder.ts";
+import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Smollm3Config extends GatedConfig {
@@ -45,25 +35,8 @@ function parseConfig(json: unknown): Smollm3Config {
   };
 }
 
-const layerShapes = (c: Smollm3Config) => ({
-  ...projections(c),
-  "input_layernorm.weight": [c.hiddenSize],
-  "post_attention_layernorm.weight": [c.hiddenSize],
-});
-
-export const smollm3: Family<Smollm3Config> = {
+export const smollm3 = gatedFamily<Smollm3Config>({
   name: "smollm3",
-  modelTypes: ["smollm3"],
-  prefix: "model.",
-  isCausal: true,
-  loraTargets: ["q_proj", "v_proj"],
   parseConfig,
-  weights: (c) => gatedWeights(c, layerShapes(c)),
-  trace: (c, weight, tokens) =>
-    traceGated(c, weight, tokens, layerShapes(c), (l, _, tables) => ({
-      tables: c.isRotated[l] ? tables : undefined,
-      window: c.windows[l] ?? undefined,
-    })),
-  parts: (c) => gatedParts(c),
-  head: gatedHead(),
-};
+  attention: (c, l, _, tables) => ({ tables: c.isRotated[l] ? tables : undefined }),
+});
