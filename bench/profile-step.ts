@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
+import { BoundStep } from "../src/engine/bound-step.ts";
 import { CHUNK, KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Manifest } from "../src/engine/mod.ts";
 import { isPrepacked, readStep } from "../src/engine/packed.ts";
-import { Row } from "../src/engine/row.ts";
 import { homeFolder } from "../src/machine.ts";
 import { type Program, Runtime } from "../src/runtime/mod.ts";
 import { promptIds } from "./work.ts";
@@ -83,9 +83,9 @@ async function run(step: readonly Program[], tokens: number): Promise<void> {
   const ids = promptIds(CHUNK, config.vocabSize);
   for (let i = 0; i < RUNS; i++) {
     using cache = new KvCache(config, PAST + CHUNK);
-    using row = new Row(step, cache, config.vocabSize);
+    using bound = new BoundStep(step, 1, config);
     if (tokens === 1) cache.added(PAST);
-    await row.step(ids.slice(0, tokens), 0);
+    await bound.alone({ cache, ids: ids.slice(0, tokens) }, { at: [tokens - 1], temperatures: [0] });
   }
 }
 

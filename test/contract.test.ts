@@ -3,14 +3,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Form, GREEDY, type Lease } from "../src/engine/mod.ts";
-import type { Step } from "../src/engine/programs.ts";
-import { Resident } from "../src/engine/resident.ts";
-import { Row, StepResults } from "../src/engine/row.ts";
-import { StepBinding } from "../src/engine/step-binding.ts";
-import { Runtime, Tensor } from "../src/runtime/mod.ts";
+import type { Resident } from "../src/engine/resident.ts";
+import { Runtime } from "../src/runtime/mod.ts";
 import { relativeError } from "./evaluate.ts";
+import { logitsOf, openResident, rowOf } from "./setup/resident.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
 const TEXT =
@@ -24,7 +21,6 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     let engine: Engine;
     let runtime: Runtime;
     let resident: Resident;
-    let step: Step;
     let ids: number[];
     before(async () => {
       ({ home } = await smollm2());
@@ -38,14 +34,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       const stored = await engine.pull("smollm2-135m");
       const folder = await engine.prepare(stored, form);
       runtime = await Runtime.open({ threads: 2, spinning: false });
-      resident = await Resident.open({
-        model: stored.name,
-        folder,
-        runtime: async () => runtime,
-        now: () => 0,
-        onEvent: () => undefined,
-      });
-      step = await resident.step();
+      resident = await openResident(folder, runtime);
       ids = resident.tokenizer.encode(TEXT).slice(0, 48);
     });
     after(async () => {
@@ -54,19 +43,6 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
       await runtime[Symbol.asyncDispose]();
     });
 
-    /** Logits of every position, the tokens fed in runs of the given sizes, over and over. */
-    async function logits(of: Step, sizes: readonly number[]): Promise<Float32Array> {
-      const { vocabSize } = resident.manifest.config;
-      using cache = new KvCache(resident.manifest.config, CONTEXT);
-      using row = new Row(of, cache, vocabSize);
-      const all = new Float32Array(ids.length * vocabSize);
-      for (let at = 0, i = 0; at < ids.length; i++) {
-        const chunk = ids.slice(at, at + (sizes[i % sizes.length] as number));
-        all.set((await row.scores(chunk)).logits, at * vocabSize);
-        at += chunk.length;
-      }
-      return all;
-    }
     const bytesOf = (x: Float32Array): Buffer => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
     const assertEqual = (got: Float32Array, wanted: Float32Array, what: string): void => {
       if (form === "blocks")
@@ -78,77 +54,35 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     };
 
     test("one token at a time, chunks of any size and all at once give the same logits at every position", async () => {
-      const whole = await logits(step, [ids.length]);
-      for (const sizes of [[1], [16], [5, 1, 17]]) assertEqual(await logits(step, sizes), whole, `runs of ${sizes}`);
+      const whole = await logitsOf(resident, ids, [ids.length]);
+      for (const sizes of [[1], [16], [5, 1, 17]])
+        assertEqual(await logitsOf(resident, ids, sizes), whole, `runs of ${sizes}`);
     });
 
-    test("rows of one batch equal the same rows one by one, in prefill and decode", async () => {
-      const { config } = resident.manifest;
-      const pair = await resident.step(2);
-      using caches = new DisposableStack();
-      const [a, b] = [caches.use(new KvCache(config, CONTEXT)), caches.use(new KvCache(config, CONTEXT / 2))];
-      const alone = [new KvCache(config, CONTEXT), new KvCache(config, CONTEXT / 2)].map((cache) => {
-        caches.use(cache);
-        return caches.use(new Row(step, cache, config.vocabSize));
-      });
-      const [first, second] = [ids.slice(0, 13), ids.slice(20, 25)];
-      for (const [x, y] of [
-        [first, second],
-        [[7], [9]],
-        [[11], ids.slice(30, 34)],
-      ] as [number[], number[]][]) {
-        const together = await runPair(pair, [a, b], [x, y]);
-        for (const [i, tokens] of [x, y].entries()) {
-          const one = await (alone[i] as Row).step(tokens, 0);
-          assertEqual(
-            together.subarray(i * config.vocabSize, (i + 1) * config.vocabSize),
-            Float32Array.from(one.all),
-            `row ${i}`,
-          );
-        }
-      }
+    test("rows of one batch equal the same rows one by one, whoever else is in it", async () => {
+      const texts = Array.from({ length: 7 }, (_, r) => ids.slice(3 * r, 3 * r + 5 + r));
+      const next = (r: number, i: number): number => ids[(11 * r + 7 * i) % ids.length] as number;
+      /** Logits behind each of five more tokens, of row r. */
+      const go = async (r: number): Promise<Float32Array[]> => {
+        using row = rowOf(resident, CONTEXT);
+        await row.feed(texts[r] as number[]);
+        const all: Float32Array[] = [];
+        for (let i = 0; i < 5; i++) all.push(Float32Array.from((await row.feed([next(r, i)]))?.all ?? []));
+        return all;
+      };
+      await resident.batcher.open(8);
+      const alone: Float32Array[][] = [];
+      for (const r of texts.keys()) alone.push(await go(r));
+      const together = await Promise.all(texts.map((_, r) => go(r)));
+      for (const [r, rows] of together.entries())
+        for (const [i, got] of rows.entries()) assertEqual(got, alone[r]?.[i] as Float32Array, `row ${r}, token ${i}`);
     });
-
-    /** Logits [2, V] after each row's last token. */
-    async function runPair(pair: Step, caches: readonly KvCache[], rows: readonly number[][]): Promise<Float32Array> {
-      const inputs: Record<string, Tensor> = {};
-      const outputs: Record<string, Tensor> = {};
-      let end = 0;
-      const wanted = rows.map((row) => {
-        end += row.length;
-        return BigInt(end - 1);
-      });
-      for (const [r, cache] of caches.entries()) {
-        const row = rows[r] as number[];
-        cache.makeRoom(row.length);
-        const ports = cache.ports(r);
-        Object.assign(inputs, ports.inputs, {
-          [`ids.${r}`]: Tensor.of("int64", [row.length], BigInt64Array.from(row, BigInt)),
-        });
-        Object.assign(outputs, ports.outputs);
-      }
-      const { vocabSize } = resident.manifest.config;
-      using results = new StepResults(2, vocabSize);
-      results.wanted.data.set(wanted);
-      results.inverseTemperature.data.fill(1);
-      const tensors = { ...inputs, ...outputs, ...results.inputs, ...results.outputs };
-      using binding = new StepBinding(pair, tensors, { tokens: end, positions: 2 });
-      await binding.run(undefined);
-      for (const [r, cache] of caches.entries()) cache.added((rows[r] as number[]).length);
-      return Float32Array.from(rows.flatMap((_, r) => Array.from(results.candidates(r).all)));
-    }
 
     test("a model opened again gives the same logits", async () => {
-      const again = await Resident.open({
-        model: "again",
-        folder: engine.store.preparedFolder(await engine.pull("smollm2-135m"), form),
-        runtime: async () => runtime,
-        now: () => 0,
-        onEvent: () => undefined,
-      });
-      const other = await logits(await again.step(), [ids.length]);
-      await again[Symbol.asyncDispose]();
-      assertEqual(other, await logits(step, [ids.length]), "reopened");
+      const folder = engine.store.preparedFolder(await engine.pull("smollm2-135m"), form);
+      await using again = await openResident(folder, runtime);
+      const wanted = await logitsOf(resident, ids, [ids.length]);
+      assertEqual(await logitsOf(again, ids, [ids.length]), wanted, "reopened");
     });
   });
 

@@ -248,7 +248,7 @@ const without: Readonly<Record<string, string>> = {
   ...{ bitAnd: "whole numbers", shiftRight: "whole numbers", cast: "whole numbers", dims: "whole numbers" },
   ...{ arange: "whole numbers", positionsFrom: "whole numbers" },
   ...{ topK: "an answer's candidates", scatterRows: "a KvCache is written in place" },
-  ...{ cachedAttention: "over a KvCache", groupQueryAttention: "over a KvCache" },
+  ...{ cachedAttention: "over a KvCache", groupQueryAttention: "over a KvCache", spareToken: "over a KvCache" },
 };
 
 test("every op of the table has a case here, or a reason to have none", () => {

@@ -289,9 +289,11 @@ for (const name of ["gpt2", "llama", "gpt_neox"]) {
     });
     const whole = await lab.run(withInterventions(lab.graph, list), inputs(LENGTH, ROWS));
     const wanted = (whole.logits as Float32Array).slice(0, LENGTH * lab.config.vocabSize);
-    const tokens = cachedRows(lab.config, 1);
+    const tokens = cachedRows(lab.config, 1, "T");
     const logits = lab.family.head?.logits(lab.config, lab.weight, lab.family.trace(lab.config, lab.weight, tokens));
-    const step = t.fuse(withInterventions(t.graph({ ...tokens.caches, logits: logits as t.Value }, tokens.rows), list));
+    const step = t.fuse(
+      withInterventions(t.graph({ ...tokens.caches, logits: logits as t.Value }, [tokens.given]), list),
+    );
     await using program = await compiled(step, lab.weightValues);
     const text = Array.from(lab.of("clean").data as Float32Array).slice(0, LENGTH);
     const shape = [1, lab.config.kvHeads, LENGTH + 1, headSize];
@@ -306,7 +308,7 @@ for (const name of ["gpt2", "llama", "gpt_neox"]) {
       [8, 11],
     ] as const) {
       const results = await program.run({
-        ...{ ...caches, ...inputs(to - from, 1), "ids.0": ints([to - from], text.slice(from, to)) },
+        ...{ ...caches, ...inputs(to - from, 1), ids: ints([1, to - from], text.slice(from, to)) },
         "past.0": { shape: [1], data: Int32Array.of(from) },
       });
       for (const cache of Object.keys(caches)) caches[cache] = floats(shape, results[`${cache}'`] as Float32Array);

@@ -6,6 +6,7 @@ import { generate } from "../../src/engine/generation.ts";
 import { kvCacheBytes } from "../../src/engine/kv-cache.ts";
 import { Engine, GREEDY, type Lease } from "../../src/engine/mod.ts";
 import { Resident } from "../../src/engine/resident.ts";
+import { Turns } from "../../src/engine/turns.ts";
 import { Runtime } from "../../src/runtime/mod.ts";
 import {
   answer,
@@ -74,7 +75,10 @@ async function openResident({ opening }: Request): Promise<void> {
   const folder = await engine.prepare(stored, "blocks");
   const start = now();
   const runtime = await Runtime.open({ threads, spinning });
-  resident = await Resident.open({ model, folder, now, runtime: async () => runtime, onEvent: () => undefined });
+  resident = await Resident.open({
+    ...{ model, folder, now, runtime: async () => runtime, onEvent: () => undefined },
+    ...{ turns: new Turns(), budgetBytes: () => Number.MAX_SAFE_INTEGER, keptBytes: 0 },
+  });
   firstResidentMs = now() - start;
 }
 
@@ -94,14 +98,13 @@ async function blocked({ rows = 1 }: Request): Promise<number> {
   const { config } = resident.manifest;
   const ids = promptIds(PREFILL_TOKENS, config.vocabSize);
   const request = { ids, maxTokens: 96, seed: 1, sampling: GREEDY, ignoreEos: true, stop: [] };
-  const inTurn = <T>(run: () => Promise<T>) => resident.inTurn(run);
-  const { model, tokenizer } = resident;
-  const step = await resident.step();
+  const { model, tokenizer, batcher, memory } = resident;
+  await batcher.open(1);
   const histogram = monitorEventLoopDelay({ resolution: 1 });
   let opening: Promise<unknown> = Promise.resolve();
   let made = 0;
   histogram.enable();
-  for await (const event of generate({ model, config, tokenizer, step, openMs: 0, inTurn, now }, request)) {
+  for await (const event of generate({ model, config, tokenizer, batcher, memory, openMs: 0, now }, request)) {
     if (event.type === "token" && ++made === 16 && rows > 1) opening = resident.step(rows);
   }
   await opening;

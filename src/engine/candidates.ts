@@ -1,7 +1,7 @@
 // The best tokens of a position, with exact logits: what a step's outputs say, put in order.
 // It does not know how a token is chosen among them.
 import { IroriError } from "../base/mod.ts";
-import type { Candidates } from "./sampling.ts";
+import type { Candidates } from "./logits.ts";
 
 /** Candidates of a position that the Graph chooses. */
 const CANDIDATES = 64;

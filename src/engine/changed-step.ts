@@ -16,9 +16,9 @@ import {
 } from "../hooks/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 import { type Dim, evaluateDim, type Graph, graph, slice, type Value, withTaps } from "../tensor/mod.ts";
+import type { StepExtras } from "./bound-step.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
-import type { StepExtras } from "./row.ts";
 
 /** What a request changes and reads inside the model, in the prompt and in every token made: no other request sees it. */
 export interface Inside {
@@ -137,7 +137,7 @@ export function extrasOf(inside: Inside, step: Step, { changed, captured }: Shap
 
 /** The symbols of a step of one row: its new tokens, and what its caches have room for. */
 function dimsOf(count: number, caches: KvCache["sizes"]): Record<string, number> {
-  const dims: Record<string, number> = { T0: count };
+  const dims: Record<string, number> = { T: count };
   for (const [symbol, { capacity }] of Object.entries(caches)) dims[symbol] = capacity;
   return dims;
 }

@@ -7,6 +7,9 @@ import { Lease } from "./lease.ts";
 import type { Form } from "./manifest.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
+import { Turns } from "./turns.ts";
+
+const KEPT_BYTES = 2 ** 28;
 
 export interface EngineOptions {
   /** Folder of the store. */
@@ -22,6 +25,8 @@ export interface EngineOptions {
   readonly libraryPath?: string | undefined;
   readonly python?: string | undefined;
   readonly isOffline?: boolean | undefined;
+  /** Bytes that what ended answers have read may take, kept for prompts that begin alike. Default 256 MiB. */
+  readonly keptBytes?: number | undefined;
   /** Every load and compile, with its cause and duration. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined;
 }
@@ -40,6 +45,7 @@ export class Engine implements AsyncDisposable {
   readonly #options: EngineOptions;
   readonly #residents = new Map<string, Resident>();
   readonly #openings = new Flights();
+  readonly #turns = new Turns();
   #runtime: Promise<Runtime> | undefined;
 
   private constructor(store: Store, options: EngineOptions) {
@@ -92,6 +98,12 @@ export class Engine implements AsyncDisposable {
     });
   }
 
+  /** What the budget leaves beside what answers have asked for and not touched yet. */
+  #freeBytes(): number {
+    const untouched = [...this.#residents.values()].reduce((sum, { memory }) => sum + memory.untouchedBytes, 0);
+    return this.#options.budgetBytes() - untouched;
+  }
+
   async #openResident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
     const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
@@ -99,7 +111,14 @@ export class Engine implements AsyncDisposable {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
       const onAny = (event: EngineEvent) => onEvent?.(event);
-      return Resident.open({ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true });
+      return Resident.open({
+        ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true },
+        ...{
+          turns: this.#turns,
+          budgetBytes: () => this.#freeBytes(),
+          keptBytes: this.#options.keptBytes ?? KEPT_BYTES,
+        },
+      });
     };
     await this.prepare(stored, form, options);
     const start = now();

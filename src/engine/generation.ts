@@ -1,13 +1,19 @@
 // One answer: prompt in chunks, then a token a step, as a stream of plain data.
 // It does not know who asks, where the model came from or what else runs.
-import { cancelled, IroriError, seededRandom } from "../base/mod.ts";
+import { cancelled, IroriError, type PauseController } from "../base/mod.ts";
 import type { Numbers } from "../hooks/mod.ts";
 import type { Config } from "../models/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
-import { CHUNK, KvCache } from "./kv-cache.ts";
-import type { Step } from "./programs.ts";
-import { Row, type StepExtras } from "./row.ts";
-import { type Candidates, checkSampling, type Sampling, sample } from "./sampling.ts";
+import type { Batcher } from "./batcher.ts";
+import type { BoundStep } from "./bound-step.ts";
+import { draft } from "./draft.ts";
+import { CHUNK } from "./kv-cache.ts";
+import type { KvMemory } from "./kv-memory.ts";
+import type { Candidates } from "./logits.ts";
+import { Row } from "./row.ts";
+import { type Choice, type Constraint, Sampler } from "./sampler.ts";
+import type { Sampling } from "./sampling.ts";
+import type { StepResults } from "./step-results.ts";
 import { StopText } from "./stop-text.ts";
 
 export interface GenerationRequest {
@@ -15,13 +21,30 @@ export interface GenerationRequest {
   readonly sampling: Sampling;
   readonly seed: number;
   readonly maxTokens: number;
+  /** End-of-text tokens may not come before the answer has so many tokens. Default 0. */
+  readonly minTokens?: number | undefined;
   /** Texts that end the answer; they are not part of it. */
   readonly stop: readonly string[];
   /** Go on after an end-of-text token. */
   readonly ignoreEos: boolean;
+  /** Tokens that the answer begins with, whatever the model thinks of them. */
+  readonly begin?: readonly number[] | undefined;
+  /** Sequences of tokens that never become whole. */
+  readonly banned?: readonly (readonly number[])[] | undefined;
+  /** Each token's log-probability, and those of so many of the likeliest. */
+  readonly logprobs?: number | undefined;
+  /** What a grammar lets come; in process only. */
+  readonly constraint?: Constraint | undefined;
+  /** Try tokens that followed the same ones before, several a step: the same answer, sooner where it repeats what was said. */
+  readonly speculate?: boolean | undefined;
+  /** Of several prompts the most urgent is read first. Default 0. */
+  readonly urgency?: number | undefined;
+  /** Somebody who may pause the answer and let it go on. */
+  readonly pause?: PauseController | undefined;
 }
 
-export type StopReason = "length" | "stop" | "cancelled";
+/** "no-room": the memory that a longer answer needs is not free. */
+export type StopReason = "length" | "stop" | "cancelled" | "no-room";
 
 export interface Timings {
   /** What this answer waited for the model to open (next to nothing where it was open). */
@@ -38,6 +61,8 @@ export interface Answer {
   readonly text: string;
   readonly ids: readonly number[];
   readonly promptTokens: number;
+  /** Tokens of the prompt that were not computed again. */
+  readonly reusedTokens: number;
   /** The prompt began with the beginning-of-text token. */
   readonly hasBos: boolean;
   readonly stop: StopReason;
@@ -50,7 +75,7 @@ export type GenerationEvent =
   /** Values at HookPoints of the tokens that were just fed, the first of them at place `from`: [1, tokens, …]. */
   | { readonly type: "captured"; readonly from: number; readonly tensors: Readonly<Record<string, Numbers>> }
   /** A token; its text may be empty while a character or a stop text is not complete. */
-  | { readonly type: "token"; readonly id: number; readonly text: string }
+  | { readonly type: "token"; readonly id: number; readonly text: string; readonly logprobs?: Choice }
   | ({ readonly type: "end" } & Answer);
 
 export interface GenerationSetting {
@@ -58,19 +83,25 @@ export interface GenerationSetting {
   readonly config: Config;
   /** Absent: the answer is token ids alone. */
   readonly tokenizer: Tokenizer | undefined;
-  readonly step: Step;
+  readonly batcher: Batcher;
   readonly openMs: number;
-  /** What keeps the step open, let go when the answer has ended. */
-  readonly held?: Disposable | undefined;
-  /** What the step has beside the usual inputs and outputs, for an answer to a prompt of so many tokens. */
-  readonly extras?: ((promptTokens: number) => StepExtras) | undefined;
-  /** Runs one step when it is this generation's turn. */
-  readonly inTurn: <T>(step: () => Promise<T>) => Promise<T>;
+  readonly memory: KvMemory;
+  /** The step of an answer that is changed inside. */
+  readonly own?: OwnStep | undefined;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
 }
 
-/** Refuses a prompt that leaves no room for an answer; the context that the request needs. */
+/** A step that one answer has for itself; disposing of it lets the step close. */
+export interface OwnStep extends Disposable {
+  /** Bound for an answer to a prompt of so many tokens. */
+  bind(promptTokens: number): BoundStep;
+}
+
+/** Tokens that a cache has room for at first behind what is known: where more come, it grows. */
+const FIRST_ROOM = 256;
+
+/** Refuses a prompt that leaves no room for an answer; the context that the whole request may need. */
 export function contextOf(
   { model, config }: Pick<GenerationSetting, "model" | "config">,
   ids: number,
@@ -87,83 +118,229 @@ export function contextOf(
   return Math.min(ids + maxTokens, config.maxPositions);
 }
 
-function* captured({ captured: tensors }: Row, from: number): Generator<GenerationEvent> {
-  if (Object.keys(tensors).length > 0) yield { type: "captured", from, tensors };
-}
-
 /** Streams an answer. An aborted signal ends it with stop "cancelled" and the tokens so far, within one step. */
 export async function* generate(
   setting: GenerationSetting,
   request: GenerationRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<GenerationEvent, void> {
-  using _held = setting.held;
-  checkSampling(request.sampling);
-  const { config, tokenizer, now } = setting;
-  const start = now();
-  const context = contextOf(setting, request.ids.length, request.maxTokens);
-  using cache = new KvCache(config, context);
-  using row = new Row(setting.step, cache, config.vocabSize, setting.extras?.(request.ids.length));
-  const random = seededRandom(request.seed);
-  const ids: number[] = [];
-  const seen = new Set(request.ids);
-  const stream = tokenizer?.stream();
-  const stopText = new StopText(request.stop);
-  let text = "";
-  let stop: StopReason = "length";
-  let firstAt: number | undefined;
-  const step = (tokens: readonly number[]) =>
-    setting.inTurn(() => row.step(tokens, request.sampling.temperature, signal));
-
-  let candidates: Candidates | undefined;
+  using _own = setting.own;
+  const start = setting.now();
+  using making = new Making(setting, request, signal);
+  let stop: StopReason;
   try {
-    for (let at = 0; at < request.ids.length; at += CHUNK) {
-      const chunk = request.ids.slice(at, at + CHUNK);
-      candidates = await step(chunk);
-      yield* captured(row, at);
-      yield { type: "prefill", done: at + chunk.length, total: request.ids.length };
-    }
-    const room = Math.min(request.maxTokens, context - request.ids.length);
-    while (ids.length < room) {
-      if (signal?.aborted) throw cancelled("the answer", signal);
-      if (ids.length > 0) {
-        candidates = await step(ids.slice(-1));
-        yield* captured(row, request.ids.length + ids.length - 1);
-      }
-      const id = sample(candidates as Candidates, request.sampling, seen, random);
-      firstAt ??= now();
-      ids.push(id);
-      seen.add(id);
-      const isEnd = !request.ignoreEos && (tokenizer?.eosIds.includes(id) ?? false);
-      const piece = isEnd ? "" : stopText.push(stream?.push(id) ?? "");
-      text += piece;
-      yield { type: "token", id, text: piece };
-      if (isEnd || stopText.isFound) {
-        stop = "stop";
-        break;
-      }
-    }
+    yield* making.readPrompt();
+    stop = yield* making.goOn();
   } catch (error) {
     if (!(error instanceof IroriError) || error.code !== "cancelled") throw error;
     stop = "cancelled";
   }
-  const rest = stopText.isFound ? "" : stopText.push(stream?.end() ?? "") + stopText.end();
-  const end = now();
-  const decodeMs = firstAt === undefined ? 0 : end - firstAt;
-  yield {
-    type: "end",
-    text: text + rest,
-    ids,
-    promptTokens: request.ids.length,
-    hasBos: tokenizer?.bosId !== undefined && request.ids[0] === tokenizer.bosId,
-    stop,
-    seed: request.seed,
-    timings: {
-      openMs: setting.openMs,
-      prefillMs: (firstAt ?? end) - start,
-      decodeMs,
-      firstTokenMs: setting.openMs + (firstAt ?? end) - start,
-      tokensPerSecond: ids.length > 1 && decodeMs > 0 ? ((ids.length - 1) * 1000) / decodeMs : 0,
-    },
-  };
+  yield { type: "end", ...making.end(stop, start) };
+}
+
+/** An answer while it is made. */
+class Making implements Disposable {
+  readonly #setting: GenerationSetting;
+  readonly #request: GenerationRequest;
+  readonly #signal: AbortSignal | undefined;
+  readonly #sampler: Sampler;
+  readonly #stopText: StopText;
+  readonly #stream: ReturnType<Tokenizer["stream"]> | undefined;
+  /** Tokens that prompt and answer have together at most. */
+  readonly #whole: number;
+  /** Undefined before the first step, and while its memory is given up. */
+  #row: Row | undefined;
+  #reused: number | undefined;
+  /** Tokens of prompt and answer. */
+  readonly #all: number[];
+  readonly #made: number[] = [];
+  #text = "";
+  #firstAt: number | undefined;
+  #stop: StopReason | undefined;
+
+  constructor(setting: GenerationSetting, request: GenerationRequest, signal: AbortSignal | undefined) {
+    const { config, tokenizer } = setting;
+    const { ids, begin = [] } = request;
+    this.#setting = setting;
+    this.#request = request;
+    this.#signal = signal;
+    this.#all = [...ids];
+    this.#whole = contextOf(setting, ids.length, request.maxTokens);
+    if (begin.length > this.#whole - ids.length)
+      throw new IroriError("bad-input", {
+        what: "tokens that the answer begins with",
+        got: begin.length,
+        wanted: `at most its ${this.#whole - ids.length}`,
+      });
+    const ends = request.ignoreEos ? [] : (tokenizer?.eosIds ?? []);
+    this.#sampler = new Sampler({ ...request, vocabSize: config.vocabSize, prompt: ids, ends });
+    this.#stopText = new StopText(request.stop);
+    this.#stream = tokenizer?.stream();
+  }
+
+  /** Feeds the prompt and what the answer begins with, and takes the first token. */
+  async *readPrompt(): AsyncGenerator<GenerationEvent, void> {
+    const { ids, begin = [] } = this.#request;
+    this.#all.push(...begin);
+    const [total, end] = [ids.length, this.#all.length];
+    let candidates: Candidates | undefined;
+    for (let done = 0; done < end; ) {
+      const row = await this.#ready();
+      const from = row.cache.length;
+      candidates = await this.#feed(row, this.#all.slice(from, from + CHUNK));
+      yield* captured(row, from);
+      done = row.cache.length;
+      yield { type: "prefill", done: Math.min(done, total), total };
+    }
+    for (const id of begin) yield this.#took(id);
+    if (this.#stop === undefined) yield this.#choose(candidates as Candidates);
+  }
+
+  /** A token a step, or several where a draft holds, until the answer ends. */
+  async *goOn(): AsyncGenerator<GenerationEvent, StopReason> {
+    while (this.#stop === undefined) {
+      const row = await this.#ready();
+      const { length } = row.cache;
+      const missing = this.#all.length - 1 - length;
+      if (missing > 0) {
+        // the answer was paused, and what its cache held was given up
+        await this.#feed(row, this.#all.slice(length, length + Math.min(CHUNK, missing)));
+        continue;
+      }
+      const drafted = this.#request.speculate && !this.#setting.own ? draft(this.#all, this.#room) : [];
+      if (!this.#hasRoom(row, 1 + drafted.length)) return "no-room";
+      if (drafted.length > 0) yield* await this.#try(row, drafted);
+      else {
+        const candidates = await this.#feed(row, this.#all.slice(-1));
+        yield* captured(row, length);
+        yield this.#choose(candidates as Candidates);
+      }
+    }
+    return this.#stop;
+  }
+
+  /** Tokens that may still come. */
+  get #room(): number {
+    return this.#whole - this.#all.length;
+  }
+
+  /** The row, once the answer may go on. */
+  async #ready(): Promise<Row> {
+    const { pause, urgency } = this.#request;
+    const { memory, batcher, own } = this.#setting;
+    await pause?.resumed(this.#signal, "the answer", () => this.#letGo());
+    if (this.#signal?.aborted) throw cancelled("the answer", this.#signal);
+    if (this.#row === undefined) {
+      const context = Math.min(this.#whole, this.#all.length + FIRST_ROOM);
+      const cache = memory.take(this.#all, context, own === undefined);
+      if (cache.length > 0) this.#reused ??= Math.min(cache.length, this.#request.ids.length);
+      const bound = own?.bind(this.#request.ids.length);
+      this.#row = new Row(batcher, cache, { own: bound, urgency, signal: this.#signal });
+    }
+    return this.#row;
+  }
+
+  /** Feeds tokens, but for those that others have fed meanwhile; what follows the last, where that was fed. */
+  #feed(row: Row, ids: readonly number[]): Promise<Candidates | undefined> {
+    const isFirst = row.cache.length === 0 && this.#setting.own === undefined;
+    const skip = () => {
+      const shared = this.#setting.memory.share(row.cache);
+      this.#reused ??= Math.min(shared, this.#request.ids.length);
+      return shared;
+    };
+    return row.feed(ids, { temperature: this.#request.sampling.temperature, ...(isFirst && { skip }) });
+  }
+
+  /** Whether the row's cache has room for so many more tokens, perhaps after it has grown. */
+  #hasRoom(row: Row, tokens: number): boolean {
+    const { length, context } = row.cache;
+    if (length + tokens <= context) return true;
+    const wanted = Math.min(this.#whole, Math.max(2 * context, length + tokens));
+    const grown = this.#setting.memory.grow(row.cache, wanted);
+    if (grown === undefined) return false;
+    row.move(grown);
+    return true;
+  }
+
+  /** Feeds the last token and a draft of what follows it; the tokens that come are those that would have come one by one. */
+  async #try(row: Row, drafted: readonly number[]): Promise<GenerationEvent[]> {
+    const { length } = row.cache;
+    const events: GenerationEvent[] = [];
+    await row.feed([this.#all.at(-1) as number, ...drafted], {
+      temperature: this.#request.sampling.temperature,
+      look: "each",
+      onRun: (done, seen) => {
+        for (let i = 0; i < done && this.#stop === undefined; i++) {
+          const token = this.#choose((seen as StepResults).candidates(i));
+          events.push(token);
+          if (token.id !== drafted[i]) break;
+        }
+      },
+    });
+    row.cache.truncate(length + events.length);
+    return events;
+  }
+
+  #choose(candidates: Candidates): TokenEvent {
+    const id = this.#sampler.choose(candidates);
+    this.#all.push(id);
+    return this.#took(id, this.#sampler.logprobs(candidates, id));
+  }
+
+  #took(id: number, logprobs?: Choice): TokenEvent {
+    const { ignoreEos, ids } = this.#request;
+    this.#firstAt ??= this.#setting.now();
+    this.#sampler.accept(id);
+    this.#made.push(id);
+    const isEnd = !ignoreEos && (this.#setting.tokenizer?.eosIds.includes(id) ?? false);
+    const text = isEnd ? "" : this.#stopText.push(this.#stream?.push(id) ?? "");
+    this.#text += text;
+    if (isEnd || this.#stopText.isFound) this.#stop = "stop";
+    else if (ids.length + this.#made.length >= this.#whole) this.#stop = "length";
+    return { type: "token", id, text, ...(logprobs && { logprobs }) };
+  }
+
+  end(stop: StopReason, start: number): Answer {
+    const { tokenizer, openMs, now } = this.#setting;
+    const { ids, seed } = this.#request;
+    const rest = this.#stopText.isFound ? "" : this.#stopText.push(this.#stream?.end() ?? "") + this.#stopText.end();
+    const end = now();
+    const first = this.#firstAt ?? end;
+    const decodeMs = end - first;
+    const made = this.#made.length;
+    return {
+      text: this.#text + rest,
+      ids: this.#made,
+      promptTokens: ids.length,
+      reusedTokens: this.#reused ?? 0,
+      hasBos: tokenizer?.bosId !== undefined && ids[0] === tokenizer.bosId,
+      stop,
+      seed,
+      timings: {
+        openMs,
+        prefillMs: first - start,
+        decodeMs,
+        firstTokenMs: openMs + first - start,
+        tokensPerSecond: made > 1 && decodeMs > 0 ? ((made - 1) * 1000) / decodeMs : 0,
+      },
+    };
+  }
+
+  /** Gives up the row; what its cache holds may be of use to others. */
+  #letGo(): void {
+    const row = this.#row;
+    this.#row = undefined;
+    row?.[Symbol.dispose]();
+    if (row !== undefined) this.#setting.memory.give(row.cache);
+  }
+
+  [Symbol.dispose](): void {
+    this.#letGo();
+  }
+}
+
+type TokenEvent = Extract<GenerationEvent, { readonly type: "token" }>;
+
+function* captured({ captured: tensors }: Row, from: number): Generator<GenerationEvent> {
+  if (Object.keys(tensors).length > 0) yield { type: "captured", from, tensors };
 }

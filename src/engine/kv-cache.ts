@@ -1,5 +1,6 @@
 // Keys and values of one running generation: preallocated for its whole length, written in place by every step.
 // It does not know what is generated.
+import { IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
 
@@ -23,40 +24,46 @@ export const kvCacheBytes = (config: Config, context: number): number =>
 /** The caches of layers with one window: they hold the last tokens, one behind the other. */
 interface Windowed {
   readonly window: number;
-  readonly capacity: number;
-  readonly tensors: Tensor<"float32">[];
   /** Tokens they hold. */
   readonly past: Tensor<"int32">;
+}
+
+/** One layer's keys or values: [1, G, capacity, K]. */
+interface Memory {
+  readonly tensor: Tensor<"float32">;
+  readonly windowed: Windowed | undefined;
 }
 
 export class KvCache implements Disposable {
   /** Tokens it can hold. */
   readonly context: number;
+  readonly #config: Config;
   #length = 0;
   readonly #past = Tensor.of("int32", [1]);
-  readonly #tensors = new Map<string, Tensor<"float32">>();
+  /** By kind and layer: `k.0`. */
+  readonly #memory = new Map<string, Memory>();
   readonly #windowed = new Map<number, Windowed>();
 
   constructor(config: Config, context: number) {
     this.context = context;
+    this.#config = config;
     // one zeroed block that the system maps page by page as tokens arrive
-    const memory = new ArrayBuffer(kvCacheBytes(config, context));
+    const block = new ArrayBuffer(kvCacheBytes(config, context));
     let from = 0;
     for (let l = 0; l < config.layers; l++)
       for (const kind of ["k", "v"]) {
-        const capacity = capacityOf(config, l, context);
-        const shape = [1, config.kvHeads, capacity, config.headSize];
+        const shape = [1, config.kvHeads, capacityOf(config, l, context), config.headSize];
         const size = shape.reduce((a, b) => a * b, 1);
-        const tensor = Tensor.of("float32", shape, new Float32Array(memory, from, size));
-        this.#tensors.set(`${kind}.${l}`, tensor);
+        const tensor = Tensor.of("float32", shape, new Float32Array(block, from, size));
+        this.#memory.set(`${kind}.${l}`, { tensor, windowed: this.#windowOf(config.windows?.[l]) });
         from += size * 4;
-        const window = config.windows?.[l];
-        if (!window) continue;
-        const same = this.#windowed.get(window);
-        if (same === undefined)
-          this.#windowed.set(window, { window, capacity, tensors: [tensor], past: Tensor.of("int32", [1]) });
-        else same.tensors.push(tensor);
       }
+  }
+  #windowOf(window: number | null | undefined): Windowed | undefined {
+    if (!window) return undefined;
+    const known = this.#windowed.get(window) ?? { window, past: Tensor.of("int32", [1]) };
+    this.#windowed.set(window, known);
+    return known;
   }
 
   /** Tokens it has seen. */
@@ -64,31 +71,41 @@ export class KvCache implements Disposable {
     return this.#length;
   }
 
+  /** Bytes that no token has reached yet. */
+  get untouchedBytes(): number {
+    const { kvHeads, headSize } = this.#config;
+    let tokens = 0;
+    for (const { tensor, windowed } of this.#memory.values())
+      tokens += (tensor.shape[2] as number) - Math.min(this.#heldBy(windowed), tensor.shape[2] as number);
+    return tokens * kvHeads * headSize * 4;
+  }
+  #heldBy(windowed: Windowed | undefined): number {
+    return windowed === undefined ? this.#length : (windowed.past.data[0] as number);
+  }
+
   /** By the symbol of a cache's axis in a step of one row: its capacity, and the tokens that it holds. */
   get sizes(): Readonly<Record<string, { readonly capacity: number; readonly held: number }>> {
     const sizes: Record<string, { capacity: number; held: number }> = {
       C0: { capacity: this.context + SPARE, held: this.#length },
     };
-    for (const { window, capacity, past } of this.#windowed.values())
-      sizes[`C0_${window}`] = { capacity, held: past.data[0] as number };
+    for (const { tensor, windowed } of this.#memory.values())
+      if (windowed)
+        sizes[`C0_${windowed.window}`] = { capacity: tensor.shape[2] as number, held: windowed.past.data[0] as number };
     return sizes;
   }
 
   /** Makes room for the keys and values of so many tokens, which a step then writes behind those that are there. */
   makeRoom(tokens: number): void {
-    for (const { window, capacity, tensors, past } of this.#windowed.values()) {
-      const held = past.data[0] as number;
-      if (held + tokens + SPARE <= capacity) continue;
-      const kept = Math.min(held, window - 1);
-      for (const { data, shape } of tensors) {
-        const [, heads, , width] = shape as [number, number, number, number];
-        for (let h = 0; h < heads; h++) {
-          const start = h * capacity * width;
-          data.copyWithin(start, start + (held - kept) * width, start + held * width);
-        }
-      }
-      past.data[0] = kept;
+    const kept = new Map<Windowed, number>();
+    for (const { tensor, windowed } of this.#memory.values()) {
+      if (windowed === undefined) continue;
+      const held = windowed.past.data[0] as number;
+      if (held + tokens + SPARE <= (tensor.shape[2] as number)) continue;
+      const stay = Math.min(held, windowed.window - 1);
+      copyTokens(tensor, held - stay, tensor, 0, stay);
+      kept.set(windowed, stay);
     }
+    for (const [{ past }, stay] of kept) past.data[0] = stay;
   }
 
   /** A step has written the keys and values of so many tokens. */
@@ -98,12 +115,51 @@ export class KvCache implements Disposable {
     for (const { past } of this.#windowed.values()) past.data[0] = (past.data[0] as number) + tokens;
   }
 
+  /** Whether the first `length` tokens can be had from it: layers with a window may have forgotten what these see. */
+  canGive(length: number): boolean {
+    const gone = this.#length - length;
+    return (
+      gone >= 0 &&
+      [...this.#windowed.values()].every(
+        ({ window, past }) => (past.data[0] as number) - gone >= Math.min(window - 1, length),
+      )
+    );
+  }
+
+  /** Forgets the tokens from `length` on. Throws where `canGive` says no. */
+  truncate(length: number): void {
+    const gone = this.#refuseForgotten(length);
+    this.added(-gone);
+  }
+
+  /** Takes over the first `length` tokens of another cache, in the place of its own. Throws where `canGive` of that one says no. */
+  fill(from: KvCache, length: number): void {
+    const gone = from.#refuseForgotten(length);
+    for (const [name, { tensor, windowed }] of from.#memory) {
+      const held = from.#heldBy(windowed) - gone;
+      const stay = windowed === undefined ? held : Math.min(held, windowed.window - 1);
+      copyTokens(tensor, held - stay, (this.#memory.get(name) as Memory).tensor, 0, stay);
+      if (windowed) (this.#windowed.get(windowed.window) as Windowed).past.data[0] = stay;
+    }
+    this.#length = length;
+    this.#past.data[0] = length;
+  }
+
+  #refuseForgotten(length: number): number {
+    if (this.canGive(length)) return this.#length - length;
+    throw new IroriError("bad-input", {
+      what: "tokens of a KvCache",
+      got: `the first ${length} of ${this.#length}`,
+      wanted: "as many as its layers with windows still hold",
+    });
+  }
+
   /** Its tensors as inputs and outputs of row `row` of a step. */
   ports(row: number): { readonly inputs: Record<string, Tensor>; readonly outputs: Record<string, Tensor> } {
     const inputs: Record<string, Tensor> = { [`past.${row}`]: this.#past };
     for (const { window, past } of this.#windowed.values()) inputs[`past.${row}.${window}`] = past;
     const outputs: Record<string, Tensor> = {};
-    for (const [name, tensor] of this.#tensors) {
+    for (const [name, { tensor }] of this.#memory) {
       const port = `${name.charAt(0)}.${row}.${name.slice(2)}`;
       inputs[port] = tensor;
       outputs[`${port}'`] = tensor;
@@ -112,7 +168,19 @@ export class KvCache implements Disposable {
   }
   [Symbol.dispose](): void {
     this.#past[Symbol.dispose]();
-    for (const tensor of this.#tensors.values()) tensor[Symbol.dispose]();
+    for (const { tensor } of this.#memory.values()) tensor[Symbol.dispose]();
     for (const { past } of this.#windowed.values()) past[Symbol.dispose]();
+  }
+}
+
+/** Copies `count` tokens of each head, from place `start` of one cache to place `at` of another. */
+function copyTokens(from: Tensor<"float32">, start: number, to: Tensor<"float32">, at: number, count: number): void {
+  const [, heads, capacity, width] = from.shape as [number, number, number, number];
+  const room = to.shape[2] as number;
+  const [source, target] = [from.data, to.data];
+  for (let h = 0; h < heads; h++) {
+    const first = (h * capacity + start) * width;
+    const part = source.subarray(first, first + count * width);
+    target.set(part, (h * room + at) * width);
   }
 }

@@ -1,6 +1,6 @@
 // What a caller holds while it uses a resident model: answers, likelihoods, and the inside. Plain data in and out.
 // It does not know names of models, sources or how they are opened.
-import { IroriError, unlessAborted } from "../base/mod.ts";
+import { IroriError, runAhead, unlessAborted } from "../base/mod.ts";
 import {
   type ChatMessage,
   encodeChat,
@@ -12,6 +12,8 @@ import {
   toStrTokens,
   toTokens,
 } from "../text/mod.ts";
+import { MOST_LOOKS } from "./batcher.ts";
+import { BoundStep } from "./bound-step.ts";
 import type { Inside } from "./changed-step.ts";
 import {
   type Answer,
@@ -20,6 +22,7 @@ import {
   type GenerationRequest,
   type GenerationSetting,
   generate,
+  type OwnStep,
 } from "./generation.ts";
 import { CHUNK } from "./kv-cache.ts";
 import type { Manifest } from "./manifest.ts";
@@ -27,7 +30,7 @@ import type { NotFinite } from "./not-finite.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { Resident } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
-import { SCORE_CHUNK, type Score, score } from "./score.ts";
+import { type Score, type ScoreOptions, score } from "./score.ts";
 import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
 
 /** What to continue: a text as it stands, a chat through the model's template, or token ids. */
@@ -46,10 +49,11 @@ export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest,
 /** Tokens of an answer where the request does not say. */
 const DEFAULT_MAX_TOKENS = 1024;
 
+/** Events that may lie ahead of who reads an answer: one whose reader stops waits. */
+const AHEAD = 256;
+
 /** What a lease needs of its engine. */
 export interface LeaseSetting {
-  /** Bytes that a generation may use, asked before each. */
-  readonly budgetBytes: () => number;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
 }
@@ -119,9 +123,9 @@ export class Lease implements AsyncDisposable {
     return { model: this.model, config, mappedBytes: weightBytes, context, chunk: CHUNK };
   }
 
-  /** Opens the Program, if nobody did; resolves when the model is ready to run. */
-  async warm(): Promise<void> {
-    await this.#held().step();
+  /** Opens the Programs for so many answers at once, if nobody did; resolves when the model is ready to run. */
+  async warm(rows = 1): Promise<void> {
+    await this.#held().batcher.open(rows);
   }
 
   /** Streams an answer; ends with an "end" event also when the signal aborts. */
@@ -134,22 +138,21 @@ export class Lease implements AsyncDisposable {
     if (!Number.isInteger(maxTokens) || maxTokens < 1)
       throw new IroriError("bad-input", { what: "maxTokens", got: maxTokens, wanted: "a whole number, 1 or more" });
     const context = contextOf({ model: this.model, config: this.manifest.config }, ids.length, maxTokens);
-    refuseTooLarge(this.#wants(context), this.#engine.budgetBytes());
+    refuseTooLarge(this.#wants(context), this.#held().memory.freeBytes);
+    const { prompt: _, sampling, stop = [], ignoreEos = false, interventions: __, ...rest } = request;
     const full: GenerationRequest = {
-      ids,
-      maxTokens,
-      seed: request.seed,
-      stop: request.stop ?? [],
-      ignoreEos: request.ignoreEos ?? false,
-      sampling: { ...DEFAULT_SAMPLING, ...request.sampling },
+      ...{ ...rest, ids, maxTokens, stop, ignoreEos },
+      sampling: { ...DEFAULT_SAMPLING, ...sampling },
     };
     if (full.stop.length > 0) void this.#held().tokenizer; // texts that end an answer need one
-    const setting = await this.#setting(options.signal, request).catch((error: unknown) => {
+    const left = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
+    const setting = await this.#setting(signal, request).catch((error: unknown) => {
       if (error instanceof IroriError && error.code === "cancelled") return undefined;
       throw error;
     });
     if (setting === undefined) yield { type: "end", ...nothingMade(full) };
-    else yield* generate(setting, full, options.signal);
+    else yield* runAhead(generate(setting, full, signal), AHEAD, () => left.abort());
   }
 
   /** Token ids of a prompt, a bos in front where the model wants one. */
@@ -179,11 +182,8 @@ export class Lease implements AsyncDisposable {
   }
 
   /** Negative log likelihoods of a text's tokens. */
-  async score(
-    ids: readonly number[],
-    options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
-  ): Promise<Score> {
-    refuseTooLarge({ ...this.#wants(ids.length), positions: SCORE_CHUNK }, this.#engine.budgetBytes());
+  async score(ids: readonly number[], options: ScoreOptions = {}): Promise<Score> {
+    refuseTooLarge({ ...this.#wants(ids.length), positions: MOST_LOOKS }, this.#held().memory.freeBytes);
     return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
   }
 
@@ -234,16 +234,14 @@ export class Lease implements AsyncDisposable {
 
   async #setting(signal?: AbortSignal, inside: Inside = {}): Promise<GenerationSetting> {
     const resident = this.#held();
+    const { batcher, memory } = resident;
     const asked = this.#engine.now();
     const isPlain = !inside.interventions?.length && !inside.adapter && !inside.capture?.length;
-    const plain = () => resident.step().then((step) => ({ step }));
-    const opening = isPlain ? plain() : changedStep(resident, inside).then((changed) => changed ?? plain());
-    type Opened = Pick<GenerationSetting, "step" | "extras" | "held">;
-    const opened = unlessAborted<Opened>(opening, signal, `opening ${this.model}`);
-    const { step, extras, held } = await opened.catch((error: unknown) => {
+    const opening = isPlain ? batcher.open(1).then(() => undefined) : changedStep(resident, inside);
+    const own = await unlessAborted(opening, signal, `opening ${this.model}`).catch((error: unknown) => {
       // nobody waits for it any more: it is let go when it is there
-      Promise.resolve<Opened>(opening).then(
-        (late) => late.held?.[Symbol.dispose](),
+      opening.then(
+        (late) => late?.[Symbol.dispose](),
         () => undefined,
       );
       throw error;
@@ -255,11 +253,7 @@ export class Lease implements AsyncDisposable {
       model: this.model,
       config: this.manifest.config,
       tokenizer: resident.hasTokenizer ? resident.tokenizer : undefined,
-      step,
-      extras,
-      ...(held && { held }),
-      openMs,
-      inTurn: (step) => resident.inTurn(step),
+      ...{ batcher, memory, own, openMs },
       now: this.#engine.now,
     };
   }
@@ -270,7 +264,7 @@ export class Lease implements AsyncDisposable {
 }
 
 /** The step of a request that changes or reads the inside; undefined for one that does not. */
-async function changedStep(resident: Resident, asked: Inside) {
+async function changedStep(resident: Resident, asked: Inside): Promise<OwnStep | undefined> {
   const [{ changeOf, extrasOf }, { traceHookPoints }, { withoutPatterns }] = await Promise.all([
     import("./changed-step.ts"),
     import("./trace.ts"),
@@ -280,14 +274,21 @@ async function changedStep(resident: Resident, asked: Inside) {
   const interventions = withoutPatterns(asked.interventions ?? [], () => traceHookPoints(model));
   const inside = { ...asked, interventions };
   const change = changeOf(inside);
-  if (change === undefined) return undefined;
+  if (change === undefined) {
+    await resident.batcher.open(1);
+    return undefined;
+  }
   const held = await resident.changed(change);
   const { step, shapes } = held;
-  return { step, held, extras: (promptTokens: number) => extrasOf(inside, step, shapes, promptTokens) };
+  const { config } = resident.manifest;
+  return {
+    bind: (promptTokens) => new BoundStep(step, 1, config, extrasOf(inside, step, shapes, promptTokens)),
+    [Symbol.dispose]: () => held[Symbol.dispose](),
+  };
 }
 
 /** The answer to a request that was cancelled before the model was open. */
 const nothingMade = ({ ids, seed }: GenerationRequest): Answer => ({
-  ...{ text: "", ids: [], promptTokens: ids.length, hasBos: false, stop: "cancelled", seed },
+  ...{ text: "", ids: [], promptTokens: ids.length, reusedTokens: 0, hasBos: false, stop: "cancelled", seed },
   timings: { openMs: 0, prefillMs: 0, decodeMs: 0, firstTokenMs: 0, tokensPerSecond: 0 },
 });

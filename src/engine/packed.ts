@@ -11,7 +11,7 @@ import type { Expected } from "./offsets-check.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 9;
+export const PACK_VERSION = 10;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {

@@ -5,15 +5,24 @@ import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import { ChatTemplate, Tokenizer } from "../text/mod.ts";
+import { Batcher } from "./batcher.ts";
 import type { StepChange } from "./changed-step.ts";
 import type { HeldProgram } from "./kept-programs.ts";
+import { KvMemory } from "./kv-memory.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
 import { readSealed } from "./sealed.ts";
 import type { TraceModel } from "./trace.ts";
+import type { Turns } from "./turns.ts";
 
 export interface ResidentOptions extends ProgramsOptions {
+  /** Whose turn it is to run. */
+  readonly turns: Turns;
+  /** Bytes that are free, asked before each KvCache. */
+  readonly budgetBytes: () => number;
+  /** Bytes that caches of answers that ended may take. */
+  readonly keptBytes: number;
   /** Open the step of one row at once, beside the tokenizer. */
   readonly isWarm?: boolean;
 }
@@ -48,21 +57,32 @@ export class Resident implements AsyncDisposable {
   readonly manifest: Manifest;
   readonly #tokenizer: Tokenizer | undefined;
   readonly model: string;
+  /** Steps of all its answers. */
+  readonly batcher: Batcher;
+  /** KvCaches of all its answers. */
+  readonly memory: KvMemory;
   readonly #programs: Programs;
   #template: Promise<ChatTemplate> | undefined;
   #inside: TraceModel | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(model: string, manifest: Manifest, tokenizer: Tokenizer | undefined, programs: Programs) {
+  private constructor(
+    { model, turns, budgetBytes, keptBytes }: ResidentOptions,
+    manifest: Manifest,
+    tokenizer: Tokenizer | undefined,
+    programs: Programs,
+  ) {
+    const { config } = manifest;
     this.model = model;
     this.manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#programs = programs;
+    this.batcher = new Batcher({ model, config, turns, step: (rows) => programs.step(rows) });
+    this.memory = new KvMemory({ model, config, budgetBytes, keptBytes });
   }
 
   /** Reads the manifest and the tokenizer. Throws "bad-file" where the prepared form is damaged. */
   static async open(options: ResidentOptions): Promise<Resident> {
-    const { folder, model } = options;
+    const { folder } = options;
     const manifest = await readManifest(folder);
     await checkMapped(join(folder, FILES.weights), { bytes: manifest.weightBytes, sha256: manifest.weightSha256 });
     await using stack = new AsyncDisposableStack();
@@ -71,7 +91,7 @@ export class Resident implements AsyncDisposable {
     const hasTokenizer = manifest.noTokenizer === undefined;
     const tokenizer = hasTokenizer ? Tokenizer.open(await read(join(folder, FILES.tokenizer))) : undefined;
     stack.move();
-    return new Resident(model, manifest, tokenizer, programs);
+    return new Resident(options, manifest, tokenizer, programs);
   }
 
   /** Whether texts can be had from the model, not token ids alone. */
@@ -141,15 +161,9 @@ export class Resident implements AsyncDisposable {
     return this.#template;
   }
 
-  /** Runs steps of all generations one after another, in the order they ask. */
-  inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(step);
-    this.#turn = mine.catch(() => undefined);
-    return mine;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#turn;
+    await this.batcher[Symbol.asyncDispose]();
+    this.memory[Symbol.dispose]();
     await this.#programs[Symbol.asyncDispose]();
   }
 }

@@ -2,11 +2,8 @@
 // It does not know where the text comes from.
 import { IroriError } from "../base/mod.ts";
 import { contextOf, type GenerationSetting } from "./generation.ts";
-import { KvCache } from "./kv-cache.ts";
 import { Row } from "./row.ts";
-
-/** Positions of one run: each brings a row of logits. */
-export const SCORE_CHUNK = 128;
+import type { StepResults } from "./step-results.ts";
 
 export interface Score {
   readonly ids: readonly number[];
@@ -19,28 +16,45 @@ export interface Score {
   readonly argmax: readonly number[];
 }
 
+export interface ScoreOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onDone?: ((tokens: number) => void) | undefined;
+}
+
 export async function score(
   setting: GenerationSetting,
   ids: readonly number[],
-  options: { readonly signal?: AbortSignal; readonly onDone?: (tokens: number) => void } = {},
+  { signal, onDone }: ScoreOptions = {},
 ): Promise<Score> {
   if (ids.length < 2)
     throw new IroriError("bad-input", { what: "a text to score", got: `${ids.length} tokens`, wanted: "2 or more" });
-  const context = contextOf(setting, ids.length - 1, 1);
-  using cache = new KvCache(setting.config, context);
-  using row = new Row(setting.step, cache, setting.config.vocabSize);
-  const nll: number[] = [];
-  const argmax: number[] = [];
-  for (let at = 0; at < ids.length - 1; at += SCORE_CHUNK) {
-    const chunk = ids.slice(at, Math.min(at + SCORE_CHUNK, ids.length - 1));
-    const { logits, logSumExp, best } = await setting.inTurn(() => row.scores(chunk, options.signal));
-    for (let i = 0; i < chunk.length; i++) {
-      const target = ids[at + i + 1] as number;
-      nll.push((logSumExp[i] as number) - (logits[i * setting.config.vocabSize + target] as number));
-    }
-    argmax.push(...best);
-    options.onDone?.(at + chunk.length);
+  const { memory, batcher } = setting;
+  const before = ids.slice(0, -1);
+  const cache = memory.take(before, contextOf(setting, before.length, 1), false);
+  using row = new Row(batcher, cache, { signal });
+  try {
+    const nll: number[] = [];
+    const argmax: number[] = [];
+    const read = (done: number, seen: StepResults): void => {
+      for (let i = 0; i < seen.positions; i++) {
+        const at = done - seen.positions + i;
+        const { ids: best, all, logSumExp } = seen.candidates(i);
+        nll.push(logSumExp - (all[ids[at + 1] as number] as number));
+        argmax.push(best[0] ?? largestOf(all));
+      }
+      onDone?.(done);
+    };
+    await row.feed(before, { look: "each", onRun: (done, seen) => read(done, seen as StepResults) });
+    const meanNll = nll.reduce((sum, x) => sum + x, 0) / nll.length;
+    return { ids, meanNll, perplexity: Math.exp(meanNll), nll, argmax };
+  } finally {
+    memory.give(cache);
   }
-  const meanNll = nll.reduce((sum, x) => sum + x, 0) / nll.length;
-  return { ids, meanNll, perplexity: Math.exp(meanNll), nll, argmax };
+}
+
+/** Index of the largest value, the first of equal ones. */
+function largestOf(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  return best;
 }

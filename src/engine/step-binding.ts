@@ -12,6 +12,11 @@ export interface StepSizes {
   readonly positions: number;
 }
 
+interface StepRun {
+  readonly signal?: AbortSignal | undefined;
+  readonly isHeadWanted?: boolean;
+}
+
 const pick = (tensors: Tensors, ports: Program["inputs"]): Record<string, Tensor> =>
   Object.fromEntries(ports.filter(({ name }) => name in tensors).map(({ name }) => [name, tensors[name] as Tensor]));
 
@@ -19,7 +24,7 @@ export class StepBinding implements Disposable {
   readonly #step: Step;
   readonly #owned = new DisposableStack();
   readonly #bindings: Binding[] = [];
-  #between: Record<string, Tensor> = {};
+  #between: Record<string, Tensor>;
   #sizes: StepSizes;
 
   /** @param tensors every input and output of the step by name, but those between its stages */
@@ -33,18 +38,22 @@ export class StepBinding implements Disposable {
   }
 
   /** Binds other tensors in the place of some. */
-  set(tensors: Tensors, sizes: StepSizes): void {
+  set(tensors: Tensors, sizes: StepSizes = this.#sizes): void {
     const isSame = sizes.tokens === this.#sizes.tokens && sizes.positions === this.#sizes.positions;
     this.#sizes = sizes;
+    const before = this.#between;
     if (!isSame) this.#between = this.#makeBetween();
     const changed = isSame ? tensors : { ...tensors, ...this.#between };
     this.#step.forEach((program, i) => {
       (this.#bindings[i] as Binding).set(pick(changed, program.inputs), pick(changed, program.outputs));
     });
+    if (!isSame) for (const tensor of Object.values(before)) tensor[Symbol.dispose]();
   }
 
-  async run(signal: AbortSignal | undefined): Promise<void> {
-    for (const binding of this.#bindings) await binding.run(signal === undefined ? {} : { signal });
+  /** Runs the stages one after another; without a wanted head (the last of them), hidden states are all that is made. */
+  async run({ signal, isHeadWanted = true }: StepRun = {}): Promise<void> {
+    const bindings = isHeadWanted ? this.#bindings : this.#bindings.slice(0, -1);
+    for (const binding of bindings) await binding.run(signal === undefined ? {} : { signal });
   }
 
   /** Outputs of a stage that are inputs of another: [tokens or positions, D]. */
@@ -55,12 +64,13 @@ export class StepBinding implements Disposable {
     return Object.fromEntries(
       given.map(({ name, shape }) => {
         const sizes = shape.map((size) => (typeof size === "number" ? size : size === "W" ? positions : tokens));
-        return [name, this.#owned.use(Tensor.of("float32", sizes))];
+        return [name, Tensor.of("float32", sizes)];
       }),
     );
   }
 
   [Symbol.dispose](): void {
+    for (const tensor of Object.values(this.#between)) tensor[Symbol.dispose]();
     this.#owned.dispose();
   }
 }

@@ -22,22 +22,23 @@ import {
 import { candidatesOf } from "./candidates.ts";
 
 /**
- * The step of R rows, with its HookPoints. Inputs: those of `cachedRows`, `wanted` int64 [W] (positions in the packed tokens) and
- * `inverseTemperature` float32 [W]. Outputs: the caches, `logits` [W, V] with `logSumExp` [W] of logits · inverseTemperature,
+ * The step of R rows, with its HookPoints: of any number of tokens where R = 1, of one token in each row where there are more.
+ * Inputs: those of `cachedRows`, `wanted` int64 [W] (of R rows which, of one row which tokens) and `inverseTemperature` float32 [W]. Outputs: the caches, `logits` [W, V] with `logSumExp` [W] of logits · inverseTemperature,
  * `topLogits` and `topIds` [W, 65] descending (the 65th bounds all others), and `exactLogits` [W, 64]: the candidates' logits
  * without the rounding of a quantised head, which costs 64 rows of its table.
  */
 export function stepGraph(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
-  const tokens: CachedRows = cachedRows(config, rows);
+  const tokens: CachedRows = cachedRows(config, rows, rows === 1 ? "T" : 1);
   const all = family.trace(config, weights, tokens);
-  const hidden = cut(gather(reshape(all, all.shape.slice(1)), input("wanted", "int64", ["W"])), HIDDEN);
+  const places = [rows === 1 ? "T" : rows, config.hiddenSize];
+  const hidden = cut(gather(reshape(all, places), input("wanted", "int64", ["W"])), HIDDEN);
   const logits = family.head.logits(config, weights, hidden);
   const count = candidatesOf(config);
   const [topLogits, topIds] = topK(logits, Math.min(count + 1, config.vocabSize));
   const exactLogits = candidateLogits(family, config, weights, hidden, slice(topIds, 1, 0, count));
   const sharpness = reshape(input("inverseTemperature", "float32", ["W"]), ["W", 1]);
   const spread = logSumExp(mul(logits, sharpness));
-  const step = graph({ ...tokens.caches, logits, topLogits, topIds, exactLogits, logSumExp: spread }, tokens.rows);
+  const step = graph({ ...tokens.caches, logits, topLogits, topIds, exactLogits, logSumExp: spread }, [tokens.given]);
   verify(step);
   return step;
 }

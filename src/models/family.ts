@@ -32,7 +32,7 @@ export interface RotaryTables {
 
 /** The tokens of a run: their ids and the way they attend to each other and to the past. */
 export interface Tokens {
-  /** int64, leading shape `lead`: [B, T] all at once, or [1, T] with the rows packed one behind the other over their KvCaches. */
+  /** int64, leading shape `lead`: [B, T], all at once or over the KvCaches of B rows. */
   readonly ids: Value;
   readonly lead: readonly Dim[];
   /** int64, broadcastable to `lead`: each token's place in its text, from 0. */

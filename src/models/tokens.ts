@@ -1,4 +1,4 @@
-// The two ways tokens attend: all at once under a mask (lab, training), or packed rows over their KvCaches (generation).
+// The two ways tokens attend: all at once under a mask (lab, training), or rows over their KvCaches (generation).
 // They do not know families.
 import {
   type AttentionOptions,
@@ -56,29 +56,21 @@ const rotated = (x: Value, tables: RotaryTables | undefined, positions: Value, h
   tables === undefined ? x : tap(rotary(x, tables.cos, tables.sin, positions), hook);
 
 export interface CachedRows extends Tokens {
-  /** Token ids of each row: declared inputs of any Graph over the rows, whose lengths they give. */
-  readonly rows: readonly Value[];
+  /** Token ids of the rows: a declared input of any Graph over them, whose sizes it gives. */
+  readonly given: Value;
   /** Updated caches by output name, to be written over the inputs of the same name without the final "'". */
   readonly caches: Readonly<Record<string, Value>>;
 }
 
 /**
- * R rows packed one behind the other into [1, T0 + T1 + …], each with its own tokens and its own KvCache. Inputs per row r: `ids.r`
- * int64 [Tr], `past.r` int32 [1] (tokens before), and per layer l `k.r.l`, `v.r.l` float32 [1, G, C, K], written in place as
- * `k.r.l'`, `v.r.l'`. Layers with a window of W tokens need only the last W − 1 of those before: `past.r.W` int32 [1] says how
- * many their caches hold.
+ * R rows with T new tokens each, [R, T], every row over its own KvCache. Inputs: `ids` int64 [R, T]; per row r `past.r` int32 [1]
+ * (tokens before), and per layer l `k.r.l`, `v.r.l` float32 [1, G, C, K], written in place as `k.r.l'`, `v.r.l'`. Layers with a
+ * window of W tokens need only the last W − 1 of those before: `past.r.W` int32 [1] says how many their caches hold.
  */
-export function cachedRows(config: Config, rows: number): CachedRows {
-  const all = Array.from({ length: rows }, (_, r) => ({
-    ids: input(`ids.${r}`, "int64", [`T${r}`]),
-    past: input(`past.${r}`, "int32", [1]),
-    length: `T${r}` as Dim,
-  }));
-  const packed = concat(
-    all.map((row) => row.ids),
-    0,
-  );
-  const ids = reshape(packed, [1, ...packed.shape]);
+export function cachedRows(config: Config, rows: number, length: Dim): CachedRows {
+  const ids = input("ids", "int64", [rows, length]);
+  const pasts = Array.from({ length: rows }, (_, r) => input(`past.${r}`, "int32", [1]));
+  const ones = pasts.map(() => 1);
   const caches: Record<string, Value> = {};
   /** Of a layer: its caches, and the tokens that they hold. */
   const memoryOf = (r: number, layer: number) => {
@@ -86,7 +78,7 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     const capacity = window ? `C${r}_${window}` : `C${r}`;
     const cache = (kind: "k" | "v"): Value =>
       input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, capacity, config.headSize]);
-    const past = input(window ? `past.${r}.${window}` : `past.${r}`, "int32", [1]);
+    const past = window ? input(`past.${r}.${window}`, "int32", [1]) : (pasts[r] as Value);
     return { caches: [cache("k"), cache("v")] as const, past };
   };
 
@@ -98,25 +90,19 @@ export function cachedRows(config: Config, rows: number): CachedRows {
     tables: RotaryTables | undefined,
     options: AttentionOptions,
   ): Value => {
-    const lengths = all.map((row) => row.length);
-    const [qs, ks, vs] = [q, k, v].map((x) => split(x, 1, lengths)) as [
-      readonly Value[],
-      readonly Value[],
-      readonly Value[],
-    ];
-    const turn = (parts: readonly Value[], name: string): readonly Value[] => {
-      if (tables === undefined) return parts;
-      const turned = parts.map((x, r) => {
-        const row = all[r] as (typeof all)[number];
-        return rotary(x, tables.cos, tables.sin, positionsFrom(row.past, row.length));
-      });
-      return split(tap(concat(turned, 1), `${options.hook}.${name}`), 1, lengths);
+    const byRow = (x: Value): readonly Value[] => split(x, 0, ones);
+    const turn = (x: Value, name: string): readonly Value[] => {
+      if (tables === undefined) return byRow(x);
+      const turned = byRow(x).map((row, r) =>
+        rotary(row, tables.cos, tables.sin, positionsFrom(pasts[r] as Value, length)),
+      );
+      return byRow(tap(concat(turned, 0), `${options.hook}.${name}`));
     };
-    const [rq, rk] = [turn(qs, "hook_rot_q"), turn(ks, "hook_rot_k")];
-    const zs = all.map((_, r) => {
+    const [qs, ks, vs] = [turn(q, "hook_rot_q"), turn(k, "hook_rot_k"), byRow(v)];
+    const zs = pasts.map((_, r) => {
       const { caches: memory, past } = memoryOf(r, layer);
       const [z, keys, values] = cachedAttention(
-        [rq[r] as Value, rk[r] as Value, vs[r] as Value],
+        [qs[r] as Value, ks[r] as Value, vs[r] as Value],
         memory,
         past,
         options,
@@ -125,18 +111,11 @@ export function cachedRows(config: Config, rows: number): CachedRows {
       caches[`v.${r}.${layer}'`] = values;
       return z;
     });
-    return concat(zs, 1);
+    return concat(zs, 0);
   };
   const places = concat(
-    all.map((row) => positionsFrom(row.past, row.length)),
+    pasts.map((past) => positionsFrom(past, length)),
     0,
   );
-  return {
-    ids,
-    lead: ids.shape,
-    positions: reshape(places, ids.shape),
-    attend,
-    caches,
-    rows: all.map((row) => row.ids),
-  };
+  return { ids, lead: ids.shape, positions: reshape(places, ids.shape), attend, caches, given: ids };
 }

@@ -1,16 +1,18 @@
 // Attention as functions in primitives: over all tokens at once, and of one row over its KvCache; with the kernel that equals the latter.
 // HookPoints inside (scores, pattern) have names under the function's `hook` attribute.
-import { addDims, type Dim, divideDims } from "./dim.ts";
+import { type Dim, divideDims, subDims } from "./dim.ts";
 import { isPositionsFrom, isRotary, positionsFrom, rotary, softCap, softmax, tap } from "./functions.ts";
 import { valueHash } from "./graph.ts";
 import {
   and,
   arange,
   concat,
+  expandTo,
   less,
   lessEqual,
   reshape,
   rowShare,
+  slice,
   split,
   splitOrigin,
   sub,
@@ -111,21 +113,21 @@ export const cachedAttention = (
 export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op === cachedAttentionOp;
 
 /**
- * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [1, T, (H+2G)·K]: → [z [1, T, H·K], caches'].
- * The kernel always sees one more (zero) token, so that a single token and a chunk give the same bits; its key and value land
- * behind the row's own, so a cache needs one spare position. Cache rows from past+T on are undefined. `place` int32 [1] is the
- * first token's place in its text, where the caches do not hold all tokens before it.
+ * Rotary embedding and cached attention of one row in one kernel, from packed q|k|v [1, T+1, (H+2G)·K]: → [z [1, T+1, H·K],
+ * caches']. The last token is spare: with it the kernel never sees a single token, so that one token and a chunk give the same
+ * bits. Its key and value land behind the row's own, so a cache needs one spare position; its z and cache rows from past+T on are
+ * undefined. `place` int32 [1] is the first token's place in its text, where the caches do not hold all tokens before it.
  */
 const groupQueryAttentionOp = defineFunction(
   "groupQueryAttention",
   ([qkv, kCache, vCache, past, cosTable, sinTable, place], attrs) => {
     const { heads, kvHeads, headSize, ...options } = attrs as unknown as GroupQueryAttrs;
-    const t = (qkv as Value).shape[1] as Dim;
+    const longer = (qkv as Value).shape[1] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
     const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
-      reshape(x, [1, t, i === 0 ? heads : kvHeads, headSize]),
+      reshape(x, [1, longer, i === 0 ? heads : kvHeads, headSize]),
     );
-    const positions = positionsFrom((place ?? past) as Value, t);
+    const positions = positionsFrom((place ?? past) as Value, longer);
     const turn = (x: Value): Value => rotary(x, cosTable as Value, sinTable as Value, positions);
     const [z, keys, values] = cachedAttention(
       [turn(q as Value), turn(k as Value), v as Value],
@@ -133,27 +135,23 @@ const groupQueryAttentionOp = defineFunction(
       past as Value,
       options,
     );
-    return [reshape(z, [1, t, heads * headSize]), keys, values];
+    return [reshape(z, [1, longer, heads * headSize]), keys, values];
   },
   {
     emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable, place], node) => {
-      const { heads, kvHeads, headSize, scale, window, softCap: cap } = node.attrs as unknown as GroupQueryAttrs;
-      const t = (node.inputs[0] as Value).shape[1] as Dim;
+      const { heads, kvHeads, scale, window, softCap: cap } = node.attrs as unknown as GroupQueryAttrs;
+      const longer = (node.inputs[0] as Value).shape[1] as Dim;
       const capacity = (node.inputs[1] as Value).shape[2] as Dim;
-      const width = (heads + 2 * kvHeads) * headSize;
-      const zero = e.literal({ dtype: "float32", shape: [1, 1, width] }, new Uint8Array(width * 4));
-      const longer = addDims(t, 1);
-      const known = (name: string, ...shape: Dim[]): string => e.describe(name, { dtype: "float32", shape });
-      const padded = known(e.one("Concat", [qkv as string, zero], { axis: 1 }), 1, longer, width);
       const int32 = (name: string): string => e.one("Cast", [name], { to: 6 });
-      const length = e.one("Add", [past as string, int32(e.dim(t))]);
+      // "total length − 1", as the kernel counts
+      const length = e.one("Add", [past as string, int32(e.dim(subDims(longer, 1)))]);
       const count = (dim: Dim): string => e.one("Reshape", [e.dim(dim), e.ints()]);
       const order = (): string => e.one("Range", [count(0), count(longer), count(1)]);
       const row = (name: string): string => e.one("Unsqueeze", [name, e.ints(0)]);
       const places = place === undefined ? [] : [row(e.one("Add", [e.one("Cast", [place], { to: 7 }), order()]))];
-      const [z, keys, values] = e.node(
+      return e.node(
         "GroupQueryAttention",
-        [padded, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable, ...places] as string[],
+        [qkv, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable, ...places] as string[],
         {
           ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
           ...(window !== undefined && { local_window_size: window }),
@@ -162,9 +160,6 @@ const groupQueryAttentionOp = defineFunction(
         3,
         "com.microsoft",
       );
-      known(z as string, 1, longer, heads * headSize);
-      const own = e.one("Slice", [z as string, e.ints(0), e.ints(-1), e.ints(1)]);
-      return [own, keys as string, values as string];
     },
   },
 );
@@ -174,15 +169,33 @@ interface GroupQueryAttrs extends AttentionOptions {
   readonly headSize: number;
 }
 
-/** One row's share of q, k and v that come from one packed product: the share of the product itself. */
-function packedRow(parts: readonly Value[]): Value | undefined {
+const spareOp = defineFunction(
+  "spareToken",
+  ([x]) => {
+    const [rows, , width] = (x as Value).shape as [number, Dim, number];
+    return [concat([x as Value, expandTo(scalar(0), [rows, 1, width])], 1)];
+  },
+  {
+    emit: (e, [x], node) => {
+      const [rows, , width] = (node.inputs[0] as Value).shape as [number, Dim, number];
+      const zero = e.literal({ dtype: "float32", shape: [rows, 1, width] }, new Uint8Array(rows * width * 4));
+      return [e.one("Concat", [x as string, zero], { axis: 1 })];
+    },
+  },
+);
+/** A zero token behind those of each row: [R, T, W] → [R, T+1, W]. */
+const withSpare = (x: Value): Value => apply(spareOp, [x]);
+
+/** q|k|v of one row, a spare token behind: where q, k and v are those of several rows, its share of these together. */
+function packedRow(parts: readonly [Value, Value, Value]): Value {
   const share = rowShare(parts);
-  if (share === undefined) return undefined;
-  const packed = splitOrigin(
-    share.origins.map((x) => reshape(x, [1, x.shape[1] as Dim, (x.shape[2] as number) * (x.shape[3] as number)])),
-  );
-  return packed && split(packed, 1, share.sizes)[share.index];
+  const flat = (share?.origins ?? parts).map((x) => reshape(x, [...x.shape.slice(0, 2), widthOf(x)]));
+  const longer = withSpare(splitOrigin(flat) ?? concat(flat, -1));
+  return share === undefined
+    ? longer
+    : (split(longer, 0, new Array(longer.shape[0] as number).fill(1))[share.index] as Value);
 }
+const widthOf = ({ shape }: Value): number => (shape[2] as number) * (shape[3] as number);
 
 /** The kernel's form of a cached attention whose q and k were just rotated by their own positions, or undefined. */
 export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions): readonly Value[] | undefined {
@@ -199,8 +212,7 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   const kvHeads = k0.shape[2] as number;
   // the kernel wants head sizes in multiples of 16 and rotary halves in multiples of 8
   if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
-  const flat = [q0, k0, v].map((x, i) => reshape(x, [1, t, (i === 0 ? heads : kvHeads) * headSize]));
-  const qkv = packedRow([q0, k0, v]) ?? splitOrigin(flat) ?? concat(flat, -1);
+  const qkv = packedRow([q0, k0, v]);
   const elsewhere = valueHash(place) === valueHash(past) ? [] : [place];
   const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable, ...elsewhere], {
     heads,
@@ -208,5 +220,6 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
     headSize,
     ...attrs,
   });
-  return [reshape(kernel[0] as Value, [1, t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
+  const z = slice(kernel[0] as Value, 1, 0, t);
+  return [reshape(z, [1, t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
 }

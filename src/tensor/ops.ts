@@ -284,6 +284,7 @@ const concatOp = defineOp({
     return [{ dtype: first.dtype, shape: first.shape.map((dim, i) => (i === axis ? joined : dim)) }];
   },
   emit: (e, inputs, node) => [e.one("Concat", inputs, { axis: node.attrs.axis as number })],
+  simplify: (values, { axis }) => (axis === 0 ? rowsTogether(values) : undefined),
   vjp: ([ct], node) => {
     if (ct === undefined) return [];
     const axis = node.attrs.axis as number;
@@ -295,6 +296,22 @@ const concatOp = defineOp({
     });
   },
 });
+/** Rows that were reshaped or cut alike are put together first. */
+function rowsTogether(values: readonly Value[]): readonly Value[] | undefined {
+  const inner = values.map(({ node }) => node.inputs[0] as Value);
+  const [first, tail] = [inner[0], inner[0]?.shape.slice(1).join()];
+  const isAlike = (op: Op): boolean => values.every(({ node }) => node.op === op);
+  if (!inner.every((value) => value?.shape.slice(1).join() === tail)) return undefined;
+  const { attrs } = (values[0] as Value).node;
+  if (isAlike(reshapeOp) && inner.every((value, i) => value.shape[0] === values[i]?.shape[0])) {
+    const all = concat(inner, 0);
+    return [reshape(all, [all.shape[0] as Dim, ...(values[0] as Value).shape.slice(1)])];
+  }
+  const isSame = ({ node }: Value): boolean =>
+    node.attrs.axis === attrs.axis && String(node.attrs.range) === String(attrs.range);
+  if (first === undefined || !isAlike(sliceOp) || attrs.axis === 0 || !values.every(isSame)) return undefined;
+  return [apply(sliceOp, [concat(inner, 0)], attrs)];
+}
 export const concat = (values: readonly Value[], axis: number): Value =>
   values.length === 1
     ? (values[0] as Value)
@@ -423,18 +440,11 @@ export function splitOrigin(parts: readonly Value[]): Value | undefined {
   return parts.every((part, i) => part.node === node && part.index === i) ? origin : undefined;
 }
 
-/**
- * Where `parts` [1, T, n, K] are the same row's share of tensors that were split alike along their tokens: those tensors, and
- * the sizes and index of the share.
- */
+/** Where `parts` [1, …] are the same row of tensors that were split into their rows: those tensors, and which row. */
 export function rowShare(parts: readonly Value[]) {
-  const nodes = parts.map((part) => part.node);
-  const first = nodes[0];
   const index = parts[0]?.index as number;
-  const alike = (node: Node): boolean =>
-    node.op === splitOp &&
-    node.attrs.axis === 1 &&
-    sameShape(dimsAttr(node.attrs, "sizes"), dimsAttr((first as Node).attrs, "sizes"));
-  if (first === undefined || !nodes.every(alike) || parts.some((part) => part.index !== index)) return undefined;
-  return { origins: nodes.map((node) => node.inputs[0] as Value), sizes: dimsAttr(first.attrs, "sizes"), index };
+  const isRow = ({ node }: Value): boolean =>
+    node.op === splitOp && node.attrs.axis === 0 && dimsAttr(node.attrs, "sizes").every((size) => size === 1);
+  if (!parts.every((part) => isRow(part) && part.index === index)) return undefined;
+  return { origins: parts.map(({ node }) => node.inputs[0] as Value), index };
 }

@@ -1,8 +1,8 @@
 // Opens Programs of 1, 2 and 3 rows of the real model one after another and prints what each added: run in a process of its own.
 import { readFileSync } from "node:fs";
 import { Engine } from "../../src/engine/mod.ts";
-import { Resident } from "../../src/engine/resident.ts";
 import { Runtime } from "../../src/runtime/mod.ts";
+import { openResident } from "./resident.ts";
 
 const rssAnonMb = (): number => {
   globalThis.gc?.();
@@ -19,13 +19,7 @@ await using engine = await Engine.open({
 const stored = await engine.pull("smollm2-135m");
 const folder = await engine.prepare(stored, "blocks");
 await using runtime = await Runtime.open({ threads: 2, spinning: false });
-const resident = await Resident.open({
-  model: stored.name,
-  folder,
-  runtime: async () => runtime,
-  now,
-  onEvent: () => undefined,
-});
+const resident = await openResident(folder, runtime, now);
 const added: { rows: number; mb: number; ms: number }[] = [];
 for (const rows of [1, 2, 3]) {
   const [before, start] = [rssAnonMb(), now()];

@@ -1,0 +1,42 @@
+// A prepared model opened by itself, without an engine, and its logits.
+import { Resident } from "../../src/engine/resident.ts";
+import { Row } from "../../src/engine/row.ts";
+import type { StepResults } from "../../src/engine/step-results.ts";
+import { Turns } from "../../src/engine/turns.ts";
+import type { Runtime } from "../../src/runtime/mod.ts";
+
+export const openResident = (folder: string, runtime: Runtime, now = () => 0): Promise<Resident> =>
+  Resident.open({
+    ...{ model: "the model", folder, now, turns: new Turns(), keptBytes: 0 },
+    ...{ runtime: async () => runtime, onEvent: () => undefined, budgetBytes: () => 8e9 },
+  });
+
+/** A row for `context` tokens, over a cache that others neither see nor get. */
+export function rowOf({ batcher, memory }: Resident, context: number): Row & Disposable {
+  return new Row(batcher, memory.take([], context, false));
+}
+
+/** Logits [T, V] at every token of a text, fed in runs of the given sizes, over and over. */
+export async function logitsOf(
+  resident: Resident,
+  ids: readonly number[],
+  sizes: readonly number[],
+): Promise<Float32Array> {
+  const { vocabSize } = resident.manifest.config;
+  using row = rowOf(resident, ids.length);
+  const all = new Float32Array(ids.length * vocabSize);
+  for (let at = 0, i = 0; at < ids.length; i++) {
+    const chunk = ids.slice(at, at + (sizes[i % sizes.length] as number));
+    const from = at;
+    await row.feed(chunk, {
+      look: "each",
+      onRun: (done, results) => {
+        const seen = results as StepResults;
+        for (let p = 0; p < seen.positions; p++)
+          all.set(seen.candidates(p).all as Float32Array, (from + done - seen.positions + p) * vocabSize);
+      },
+    });
+    at += chunk.length;
+  }
+  return all;
+}
