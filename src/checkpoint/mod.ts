@@ -3,6 +3,7 @@
 export type { BlockType, ExactForm } from "./block-type.ts";
 export { type CatalogEntry, catalog } from "./catalog.ts";
 export type { Checkpoint } from "./checkpoint.ts";
+export { bytesOf, type Content, type ContentFile } from "./content.ts";
 export type { MetadataValue } from "./gguf-metadata.ts";
 export { openCheckpoint } from "./open.ts";
 export { formatSource, parseSource, type Source } from "./source.ts";

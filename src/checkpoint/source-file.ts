@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
+import { contentIdOf } from "./content.ts";
 import { diskCall, ModelFile } from "./model-file.ts";
 
 /** Below this a file is hashed whole; above, its length, time, head and tail stand for it. */
@@ -12,6 +13,8 @@ const wholeHashBytes = 1_000_000_000;
 const endBytes = 1 << 20;
 const pieceBytes = 1 << 20;
 const modelFiles = /\.(safetensors|gguf|json|jinja|model|txt)$/i;
+/** sentence-transformers keeps a module in each of these. */
+const moduleFolder = /^\d+_[A-Za-z]+$/;
 
 export interface FileIdentity {
   /** The real path, links resolved. */
@@ -55,8 +58,12 @@ export async function hashContent(path: string, options: HashOptions = {}): Prom
   for (const file of files) parts.push(await contentOf(file, options.signal, report));
   const [only] = files;
   if (only?.name === "" && only.bytes < wholeHashBytes) return { contentId: parts[0]!, sha256: parts[0]! };
-  const list = files.map(({ name, bytes }, i) => `${name}\0${bytes}\0${parts[i]}`).join("\n");
-  return { contentId: sha256(list) };
+  return {
+    contentId: contentIdOf({
+      layout: "folder",
+      files: files.map(({ name, bytes }, i) => ({ name, bytes, sha256: parts[i] as string })),
+    }),
+  };
 }
 
 interface FoundFile {
@@ -77,8 +84,13 @@ async function filesOf(path: string): Promise<FoundFile[]> {
   };
   if (info.isFile()) return [found("", path, info)];
   if (!info.isDirectory()) throw new IroriError("bad-input", { what: `${path}: neither a file nor a folder` });
+  const names = (await diskCall(path, () => readdir(path))).sort();
+  for (const folder of names.filter((name) => moduleFolder.test(name)))
+    if ((await diskCall(folder, () => stat(join(path, folder)))).isDirectory())
+      for (const name of (await diskCall(folder, () => readdir(join(path, folder)))).sort())
+        names.push(`${folder}/${name}`);
   const files: FoundFile[] = [];
-  for (const name of (await diskCall(path, () => readdir(path))).sort()) {
+  for (const name of names) {
     const at = join(path, name);
     const inner = modelFiles.test(name) ? await diskCall(at, () => stat(at, { bigint: true })) : undefined;
     if (inner?.isFile()) files.push(found(name, at, inner));

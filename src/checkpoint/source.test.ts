@@ -90,8 +90,14 @@ test("names of models are file names, equal for equal sources and different for 
 
 for (const entry of catalog) {
   test(`catalog entry ${entry.name} has a hash, a length, a licence and sources that can be read`, () => {
-    assert.match(entry.sha256, /^[0-9a-f]{64}$/);
-    assert.ok(Number.isSafeInteger(entry.bytes) && entry.bytes > 0);
+    assert.ok(
+      entry.layout === "folder" ? entry.files.some(({ name }) => name === "config.json") : entry.files.length === 1,
+    );
+    for (const { name, sha256, bytes } of entry.files) {
+      assert.equal(name === "", entry.layout === "file");
+      assert.match(sha256, /^[0-9a-f]{64}$/);
+      assert.ok(Number.isSafeInteger(bytes) && bytes > 0);
+    }
     assert.match(entry.license, /^[A-Za-z0-9.+-]+$/);
     assert.equal(modelName(parseSource(entry.name)), entry.name);
     assert.ok(entry.sources.length > 0);

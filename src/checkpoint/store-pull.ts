@@ -1,15 +1,18 @@
-// Bringing a model into the store: a blob fetched under the model's lock, or a file in place that is hashed and noted.
-// Blob first, reference last: a reference never names bytes that are not there.
+// Bringing a model into the store: its bytes fetched under the model's lock, or a file in place that is hashed and noted.
+// Bytes first, reference last: a reference never names bytes that are not there.
 
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { IroriError, type OnProgress } from "../base/mod.ts";
 import type { CatalogEntry } from "./catalog.ts";
+import { bytesOf, type Content, contentIdOf } from "./content.ts";
 import { formatSource, modelName, parseSource, type Source } from "./source.ts";
 import { hashContent, hashFile, identifyFile } from "./source-file.ts";
-import type { FetchedBlob } from "./store-fetch.ts";
+import { exists, syncTree } from "./store-disk.ts";
+import type { Fetched } from "./store-fetch.ts";
 import type { Lock } from "./store-lock.ts";
 import { lockIn, type Place, publish, type WorkOptions, writeIn, writeWhole } from "./store-place.ts";
-import { blobPath, type Reference, readReference, referencePath } from "./store-reference.ts";
+import { contentPath, type Reference, readReference, referencePath } from "./store-reference.ts";
 
 /** A stamp made within this time of the file's last change may miss the next one. */
 const stampTrustMs = 2_000;
@@ -21,7 +24,7 @@ export interface PullOptions extends WorkOptions {
   readonly isOffline?: boolean | undefined;
 }
 
-export interface BlobRequest {
+export interface ContentRequest {
   readonly name: string;
   readonly source: Source;
   readonly entry: CatalogEntry | undefined;
@@ -31,37 +34,51 @@ export interface BlobRequest {
   readonly onProgress: OnProgress;
 }
 
-/** The reference of `name` where its file is here as it was pulled. */
+/** The reference of `name` where its bytes are here as they were pulled, by their lengths. */
 export async function wholeReference(place: Place, name: string): Promise<Reference | undefined> {
   const reference = await readReference(place.home, name);
-  if (reference?.place.kind === "blob") {
-    return (await sizeOf(blobPath(place.home, reference.contentId))) === reference.bytes ? reference : undefined;
+  if (reference === undefined) return undefined;
+  if (reference.place.kind === "in-place") {
+    if ((await sizeOf(reference.place.path)) === undefined) return undefined;
+    return (await identifyFile(reference.place.path)).stamp === reference.place.stamp ? reference : undefined;
   }
-  if (!reference || (await sizeOf(reference.place.path)) === undefined) return undefined;
-  return (await identifyFile(reference.place.path)).stamp === reference.place.stamp ? reference : undefined;
+  return (await hasLengths(contentPath(place.home, reference), contentOf(reference))) ? reference : undefined;
+}
+
+/** What a pulled model consists of. */
+export function contentOf({ files, bytes, contentId }: Reference): Content {
+  if (files !== undefined) return { layout: "folder", files };
+  return { layout: "file", files: [{ name: "", bytes, sha256: contentId }] };
+}
+
+async function hasLengths(path: string, { files }: Content): Promise<boolean> {
+  for (const { name, bytes } of files) if ((await sizeOf(join(path, name))) !== bytes) return false;
+  return true;
 }
 
 /** Fetches a model's bytes; another process that was faster has done it for this one too. */
-export async function pullBlob(place: Place, request: BlobRequest): Promise<Reference> {
+export async function pullContent(place: Place, request: ContentRequest): Promise<Reference> {
   const { name, signal, onProgress, entry } = request;
   await using lock = await lockIn(place, `model-${name}`, { signal, onProgress });
   const known = await wholeReference(place, name);
   if (known) return known;
-  const here = entry && (await wholeBlob(place, entry, request));
-  const blob = here ?? (await fetchInto(place, lock, request));
+  const here = entry && (await wholeContent(place, entry, request));
+  const fetched = here ?? (await fetchInto(place, lock, request));
   const about = entry && { license: entry.license, family: entry.family, description: entry.description };
+  const contentId = contentIdOf(fetched);
   const reference: Reference = {
     format: 1,
     name,
     source: formatSource(request.source),
-    bytes: blob.bytes,
-    sha256: blob.sha256,
-    contentId: blob.sha256,
+    bytes: bytesOf(fetched),
+    ...(fetched.layout === "file" && { sha256: contentId }),
+    contentId,
     ...about,
     pulledAt: place.clock(),
-    place: { kind: "blob" },
+    ...(fetched.layout === "folder" && { files: fetched.files }),
+    place: { kind: fetched.layout === "file" ? "blob" : "folder" },
   };
-  await commit(place, reference, blob);
+  await commit(place, reference, fetched);
   return reference;
 }
 
@@ -90,50 +107,54 @@ export async function noteFile(place: Place, path: string, options: WorkOptions)
   return reference;
 }
 
-async function fetchInto(place: Place, lock: Lock, request: BlobRequest): Promise<FetchedBlob> {
-  const { name, source, entry, python, isOffline, signal, onProgress } = request;
-  const mirrors = entry ? entry.sources.map(parseSource) : [source];
-  const { folder } = lock;
-  const onClient = (pid: number) => lock.noteClient(pid);
+async function fetchInto(place: Place, lock: Lock, request: ContentRequest): Promise<Fetched> {
+  const { source, entry, ...others } = request;
   const fetch = {
-    mirrors,
+    ...others,
+    mirrors: entry ? entry.sources.map(parseSource) : [source],
     wanted: entry,
-    name,
-    folder,
+    folder: lock.folder,
     disk: place.disk,
-    signal,
-    onProgress,
-    onClient,
-    python,
-    isOffline,
+    onClient: (pid: number) => lock.noteClient(pid),
   };
-  const { fetchBlob } = await import("./store-fetch.ts"); // archives and clients, only to fetch
-  return await writeIn(place, name, () => fetchBlob(fetch), entry?.bytes);
+  const { fetchContent } = await import("./store-fetch.ts"); // archives and clients, only to fetch
+  return await writeIn(place, request.name, () => fetchContent(fetch), entry && bytesOf(entry));
 }
 
 /** A catalog entry's bytes that are here already, left by a pull that was killed before its last step. */
-async function wholeBlob(place: Place, entry: CatalogEntry, options: WorkOptions): Promise<FetchedBlob | undefined> {
-  const path = blobPath(place.home, entry.sha256);
-  if ((await sizeOf(path)) !== entry.bytes) return undefined;
-  return (await hashFile(path, options)) === entry.sha256
-    ? { path, bytes: entry.bytes, sha256: entry.sha256 }
-    : undefined;
+async function wholeContent(place: Place, entry: CatalogEntry, options: WorkOptions): Promise<Fetched | undefined> {
+  const kind = entry.layout === "file" ? "blob" : "folder";
+  const path = contentPath(place.home, { contentId: contentIdOf(entry), place: { kind } });
+  const { layout, files } = entry;
+  return (await isWhole(path, entry, options)) ? { layout, files, path } : undefined;
 }
 
-async function commit(place: Place, reference: Reference, blob: FetchedBlob | undefined): Promise<void> {
+/** Whether every file has the bytes that its hash says. */
+async function isWhole(path: string, content: Content, options: WorkOptions = {}): Promise<boolean> {
+  if (!(await hasLengths(path, content))) return false;
+  for (const { name, sha256 } of content.files)
+    if ((await hashFile(join(path, name), options)) !== sha256) return false;
+  return true;
+}
+
+async function commit(place: Place, reference: Reference, fetched: Fetched | undefined): Promise<void> {
   await using lock = await lockIn(place, "commit");
   await writeIn(place, reference.name, async () => {
-    if (blob) await settle(blob, blobPath(place.home, blob.sha256));
+    if (fetched) await settle(lock, fetched, contentPath(place.home, reference));
     const text = `${JSON.stringify(reference, undefined, 2)}\n`;
     await writeWhole(place, lock.folder, referencePath(place.home, reference.name), text);
   });
 }
 
 /** The same bytes may be here under another name: whoever has them mapped keeps them; broken ones are replaced. */
-async function settle(blob: FetchedBlob, target: string): Promise<void> {
-  if (blob.path === target) return;
-  const isHere = (await sizeOf(target)) === blob.bytes && (await hashFile(target)) === blob.sha256;
-  if (!isHere) await publish(blob.path, target);
+async function settle(lock: Lock, fetched: Fetched, target: string): Promise<void> {
+  if (fetched.path === target || (await isWhole(target, fetched))) return;
+  if (fetched.layout === "folder") {
+    await syncTree(fetched.path);
+    // a folder cannot be renamed onto another: the broken one goes out of sight first
+    if (await exists(target)) await publish(target, join(lock.folder, "broken"));
+  }
+  await publish(fetched.path, target);
 }
 
 /** Length of a file or folder; undefined where there is none. */

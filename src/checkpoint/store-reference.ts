@@ -4,6 +4,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
+import type { ContentFile } from "./content.ts";
 import { parseJson } from "./json.ts";
 import { diskCall } from "./model-file.ts";
 import { printable } from "./quoted.ts";
@@ -19,8 +20,11 @@ export interface Reference {
   readonly family?: string;
   readonly description?: string;
   readonly pulledAt: number;
+  /** Of a folder in the store: what it holds. */
+  readonly files?: readonly ContentFile[];
   readonly place:
     | { readonly kind: "blob" }
+    | { readonly kind: "folder" }
     | { readonly kind: "in-place"; readonly path: string; readonly stamp: string; readonly checkedAt: number };
 }
 
@@ -33,21 +37,31 @@ const optional =
   (value) =>
     value === undefined || check(value);
 
+/** A name that stays inside its folder, whoever wrote the reference. */
+const isInnerName: Check = (value) =>
+  typeof value === "string" && value.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+const isSize: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isContentFile: Check = (value) => {
+  const file = (value ?? {}) as Record<string, unknown>;
+  return isInnerName(file.name) && isSize(file.bytes) && isDigest(file.sha256);
+};
+
 /** By hand, not by a schema library: this is read whenever a model opens, and loading one takes longer than all the rest. */
 const checks: Readonly<Record<keyof Reference, Check>> = {
   format: (value) => value === 1,
   name: isText,
   source: isText,
-  bytes: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+  bytes: isSize,
   sha256: optional(isDigest),
   contentId: isDigest,
   license: optional(isText),
   family: optional(isText),
   description: optional(isText),
   pulledAt: isNumber,
+  files: optional((value) => Array.isArray(value) && value.every(isContentFile)),
   place: (value) => {
     const place = (value ?? {}) as Record<string, unknown>;
-    if (place.kind === "blob") return true;
+    if (place.kind === "blob" || place.kind === "folder") return true;
     return place.kind === "in-place" && isText(place.path) && isText(place.stamp) && isNumber(place.checkedAt);
   },
 };
@@ -57,8 +71,19 @@ export function referencePath(home: string, name: string): string {
 }
 
 /** The blob's file: named by its content, so equal bytes are kept once. */
-export function blobPath(home: string, sha256: string): string {
+function blobPath(home: string, sha256: string): string {
   return join(home, "blobs", `sha256-${sha256}`);
+}
+
+/** The folder of a model of several files, named by the content of all. */
+function folderPath(home: string, contentId: string): string {
+  return join(home, "blobs", `folder-${contentId}`);
+}
+
+/** Where a model's bytes lie. */
+export function contentPath(home: string, { contentId, place }: Pick<Reference, "contentId" | "place">): string {
+  if (place.kind === "in-place") return place.path;
+  return place.kind === "blob" ? blobPath(home, contentId) : folderPath(home, contentId);
 }
 
 export async function readReference(home: string, name: string): Promise<Reference | undefined> {

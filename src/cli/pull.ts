@@ -28,8 +28,10 @@ async function runPull(call: Call): Promise<undefined> {
     const options = { form, signal, onProgress: progress.onProgress };
     await engine.pull(model, options);
     if (args.flag("prepare")) {
-      await using lease = await engine.lease(model, options);
-      await lease.warm(); // packs the step for this machine's instruction set
+      await using lease = await engine.lease(model, { ...options, warm: false });
+      const { familyNamed } = await import("../models/mod.ts");
+      // packs the step for this machine's instruction set; an encoder has none
+      if (familyNamed(lease.manifest.family).head !== undefined) await lease.warm();
     }
   }
   const stored = await engine.store.pull(model); // by the name it has now

@@ -7,7 +7,7 @@ import { type Engine, type Form, megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { FORMS, freeBytes, lend, openEngine } from "./settings.ts";
-import { aboutStored } from "./stored.ts";
+import { aboutEntry, aboutStored } from "./stored.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model" },
@@ -43,7 +43,7 @@ async function runShow(call: Call): Promise<undefined> {
 
 function catalogEntry(name: string) {
   const entry = catalog.find((entry) => entry.name === name.toLowerCase());
-  if (entry !== undefined) return entry;
+  if (entry !== undefined) return aboutEntry(entry);
   throw new IroriError("not-found", {
     what: `${JSON.stringify(name)} is not in the store`,
     wanted: `a name of \`irori ls\`, or of the catalog: ${catalog.map(({ name }) => name).join(", ")}`,

@@ -2,7 +2,7 @@
 // It does not know models' insides.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Store, StoredModel } from "../checkpoint/mod.ts";
+import { bytesOf, type CatalogEntry, type Store, type StoredModel } from "../checkpoint/mod.ts";
 import type { Form } from "../engine/mod.ts";
 import { FORMS } from "./settings.ts";
 
@@ -30,6 +30,13 @@ export async function aboutStored(store: Store, model: StoredModel) {
     isInPlace,
     forms,
   };
+}
+
+/** A catalog entry by what a person asks of it. */
+export function aboutEntry(entry: CatalogEntry) {
+  const { name, layout, files, license, family, description, sources } = entry;
+  const content = layout === "file" ? { sha256: files[0]?.sha256 } : { files: files.map((file) => file.name) };
+  return { name, bytes: bytesOf(entry), ...content, license, family, description, sources };
 }
 
 async function folderBytes(folder: string): Promise<number> {

@@ -30,6 +30,12 @@ export interface FormReport {
   readonly note?: string;
 }
 
+/** How the hidden states of a text's tokens become one vector. */
+export type Pooling = "mean" | "cls" | "max" | "last";
+
+/** What a checkpoint of sentence-transformers says of its vectors, or which part of it is not run. */
+export type Sentence = { readonly pooling: Pooling; readonly isNormalized: boolean } | { readonly notRun: string };
+
 /** Changes when prepared models of before cannot be read: they are prepared anew. */
 export const MANIFEST_FORMAT = 3;
 
@@ -44,6 +50,8 @@ export interface Manifest {
   readonly chatTemplate?: string;
   /** Why there is no tokenizer: texts cannot be used, token ids can. */
   readonly noTokenizer?: string;
+  /** Absent where the checkpoint does not say how a text becomes a vector. */
+  readonly sentence?: Sentence;
   readonly report: readonly FormReport[];
 }
 

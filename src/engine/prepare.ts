@@ -11,7 +11,7 @@ import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts"
 import { stampFile } from "./mapped-check.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import { writeSealed } from "./sealed.ts";
-import { readTokenizerFiles } from "./tokenizer-files.ts";
+import { readSentenceFiles, readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** The model that a checkpoint holds. */
 async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Family; readonly config: Config }> {
@@ -67,7 +67,7 @@ export async function prepare(path: string, form: Form, folder: string, options:
   return manifest;
 }
 
-type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer"> & { readonly tokenizer?: Tokenizer };
+type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer" | "sentence"> & { readonly tokenizer?: Tokenizer };
 
 /** A folder whose tokenizer is missing or of a kind that is not run is still a model: of token ids. */
 async function readTokenizer(checkpoint: Checkpoint, path: string): Promise<Texts> {
@@ -75,11 +75,13 @@ async function readTokenizer(checkpoint: Checkpoint, path: string): Promise<Text
     const tokenizer = Tokenizer.fromGguf(checkpoint.metadata);
     return { tokenizer, ...(tokenizer.chatTemplate !== undefined && { chatTemplate: tokenizer.chatTemplate }) };
   }
+  const sentence = await readSentenceFiles(path);
+  const about = sentence && { sentence };
   try {
     const { tokenizer, chatTemplate } = await readTokenizerFiles(path);
-    return { tokenizer, ...(chatTemplate !== undefined && { chatTemplate }) };
+    return { tokenizer, ...about, ...(chatTemplate !== undefined && { chatTemplate }) };
   } catch (error) {
     if (!(error instanceof IroriError) || (error.code !== "not-found" && error.code !== "unsupported")) throw error;
-    return { noTokenizer: error.parts.what };
+    return { ...about, noTokenizer: error.parts.what };
   }
 }

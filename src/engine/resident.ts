@@ -105,7 +105,7 @@ export class Resident implements AsyncDisposable {
     throw new IroriError("unsupported", {
       what: `${this.model} has no tokenizer that Irori runs`,
       got: this.manifest.noTokenizer,
-      next: "put a tokenizer.json of byte-level BPE beside its weights, `irori rm` the model and try again, or give it token ids",
+      next: "put a tokenizer.json that is run (docs/text.md) beside its weights, `irori rm` the model and try again, or give it token ids",
     });
   }
 

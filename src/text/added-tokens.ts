@@ -5,19 +5,28 @@ import type { AddedToken } from "./parts.ts";
 /** A stretch of text or the token that stood there. */
 export type Segment = string | AddedToken;
 
+/** Tokens that begin with one character: of thousands only as many are looked up as there are lengths. */
+interface SameFirst {
+  /** The longest first. */
+  readonly lengths: number[];
+  readonly byText: Map<string, AddedToken>;
+}
+
 /** Leftmost first, the longest where several begin. */
 export class AddedTokenFinder {
-  readonly #byFirst = new Map<string, AddedToken[]>();
+  readonly #byFirst = new Map<string, SameFirst>();
   readonly #first: RegExp | undefined;
 
   constructor(tokens: readonly AddedToken[]) {
-    const longestFirst = [...tokens].filter((token) => token.text !== "").sort((a, b) => b.text.length - a.text.length);
-    for (const token of longestFirst) {
+    for (const token of tokens) {
+      if (token.text === "") continue;
       const first = token.text.charAt(0);
-      const same = this.#byFirst.get(first);
-      if (same === undefined) this.#byFirst.set(first, [token]);
-      else same.push(token);
+      const same: SameFirst = this.#byFirst.get(first) ?? { lengths: [], byText: new Map() };
+      this.#byFirst.set(first, same);
+      if (!same.lengths.includes(token.text.length)) same.lengths.push(token.text.length);
+      if (!same.byText.has(token.text)) same.byText.set(token.text, token);
     }
+    for (const { lengths } of this.#byFirst.values()) lengths.sort((a, b) => b - a);
     const codes = [...this.#byFirst.keys()].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
     this.#first = codes.length === 0 ? undefined : new RegExp(`[${codes.join("")}]`, "g");
   }
@@ -44,10 +53,19 @@ export class AddedTokenFinder {
       first.lastIndex = at;
       const start = first.exec(text)?.index;
       if (start === undefined) return;
-      const token = this.#byFirst.get(text.charAt(start))?.find((candidate) => text.startsWith(candidate.text, start));
+      const token = this.#tokenAt(text, start);
       at = start + (token?.text.length ?? 1);
       if (token !== undefined && (!token.singleWord || standsAlone(text, start, at))) yield { token, start, stop: at };
     }
+  }
+
+  #tokenAt(text: string, start: number): AddedToken | undefined {
+    const { lengths = [], byText } = this.#byFirst.get(text.charAt(start)) ?? {};
+    for (const length of lengths) {
+      const token = byText?.get(text.slice(start, start + length));
+      if (token !== undefined) return token;
+    }
+    return undefined;
   }
 }
 

@@ -1,5 +1,5 @@
 // The byte-level alphabet of GPT-2: every byte is written as one printable character, so that vocabularies are text.
-// Knows characters and bytes; does not know tokens.
+// Also how sentencepiece writes a byte. Knows characters and bytes; does not know tokens.
 
 /** Bytes that are written as themselves: printable Latin-1. The others take U+0100, U+0101, … in order. */
 const isPrintable = (byte: number): boolean =>
@@ -27,4 +27,10 @@ export function bytesOfEntry(entry: string): Uint8Array {
     bytes[i] = byte;
   }
   return bytes;
+}
+
+/** `<0x0A>` → 10; undefined for what is not written like this. */
+export function byteOfEntry(entry: string): number | undefined {
+  const hex = /^<0x([0-9A-F]{2})>$/.exec(entry)?.[1];
+  return hex === undefined ? undefined : Number.parseInt(hex, 16);
 }

@@ -141,7 +141,8 @@ export function encodeChat(
   const ids: number[] = [];
   for (const part of tokenizer.cutAtControl(rendered)) {
     if (typeof part === "number") ids.push(part);
-    else for (const id of tokenizer.encode(part.replaceAll(guard.marker, ""))) ids.push(id);
+    else
+      for (const id of tokenizer.encode(part.replaceAll(guard.marker, ""), { continues: ids.length > 0 })) ids.push(id);
   }
   return ids;
 }

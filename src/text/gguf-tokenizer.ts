@@ -1,118 +1,168 @@
-// Reads a byte-level BPE tokenizer out of GGUF metadata (`tokenizer.ggml.*`).
-// Knows the keys and the token types; does not know how a file is read or how text is encoded.
+// Reads a tokenizer out of GGUF metadata (`tokenizer.ggml.*`): byte-level BPE ("gpt2"), and sentencepiece's BPE ("llama")
+// and Unigram ("t5"). Knows the keys and the token types; does not know how a file is read or how text is encoded.
 import { IroriError } from "../base/mod.ts";
-import { type AddedToken, endIds, type TokenizerParts } from "./parts.ts";
+import { GgufKeys } from "./gguf-keys.ts";
+import { type AddedToken, endIds, isControlText, type NormalStep, plainFrame, type TokenizerParts } from "./parts.ts";
 import { preTokenizerNamed } from "./pre-tokenizer.ts";
 
-type Metadata = ReadonlyMap<string, unknown>;
-
 /** Values of `tokenizer.ggml.token_type`; 1 is an ordinary token. */
-const unknownType = 2;
-const controlType = 3;
-const userDefinedType = 4;
+const type = { unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
-const prefix = "tokenizer.ggml.";
+/** sentencepiece's space. */
+const metaspace = "▁";
 
-export function partsFromGguf(metadata: Metadata): TokenizerParts {
-  const model = textAt(metadata, "model");
-  if (model !== "gpt2") {
+interface Vocabulary {
+  readonly tokens: readonly string[];
+  readonly types: ArrayLike<number>;
+  readonly added: readonly AddedToken[];
+}
+
+export function partsFromGguf(metadata: ReadonlyMap<string, unknown>): TokenizerParts {
+  const keys = new GgufKeys(metadata);
+  const model = keys.text("model");
+  const read = Object.hasOwn(readers, model) ? readers[model] : undefined;
+  if (read === undefined)
     throw new IroriError("unsupported", {
       what: "the GGUF file has a kind of tokenizer that Irori does not run",
-      got: `${prefix}model = ${JSON.stringify(model)}`,
-      wanted: '"gpt2" (byte-level BPE)',
-      next: "use a model with a byte-level BPE tokenizer",
+      got: `tokenizer.ggml.model = ${JSON.stringify(model)}`,
+      wanted: Object.keys(readers).join(", "),
+      next: "use the model's Hugging Face folder instead, whose tokenizer.json may do",
     });
-  }
-  const tokens = textsAt(metadata, "tokens");
-  const types = typesAt(metadata, tokens.length);
-  const pre = preTokenizerNamed(textAt(metadata, "pre", "default"));
-  const added = addedTokens(tokens, types);
-  const id = (name: string): number | undefined => idAt(metadata, `${name}_token_id`, tokens.length);
+  const tokens = keys.texts("tokens");
+  const types = keys.types(tokens.length);
+  return read(keys, { tokens, types, added: addedTokens(tokens, types) });
+}
+
+const readers: Readonly<Record<string, (keys: GgufKeys, vocabulary: Vocabulary) => TokenizerParts>> = {
+  gpt2: (keys, { tokens, types, added }) => {
+    const pre = preTokenizerNamed(keys.text("pre", "default"));
+    return {
+      // A user-defined token of one character stands for that character, not for a byte of the alphabet.
+      vocabulary: tokens.map((token, i) => (types[i] === type.userDefined && token.length === 1 ? undefined : token)),
+      merges: keys.texts("merges").map((merge, rank) => pairOf(keys, merge, rank)),
+      added,
+      settings: {
+        ...common(keys, tokens, added, { addsBos: pre.addsBos ?? false, addsEos: false }),
+        normalizer: pre.normalizer === undefined ? [] : [{ kind: "unicode", form: pre.normalizer }],
+        steps: pre.steps(),
+        model: { kind: "bpe", units: "bytes", ignoreMerges: pre.ignoreMerges ?? false, fusesUnknown: false },
+        decoder: [],
+        decodeStart: undefined,
+      },
+    };
+  },
+  llama: (keys, vocabulary) => {
+    const settings = common(keys, vocabulary.tokens, vocabulary.added, { addsBos: true, addsEos: false });
+    return {
+      ...sentencepiece(keys, vocabulary, []),
+      settings: {
+        ...settings,
+        ...spaces(keys),
+        model: { kind: "scored-bpe", unknownId: settings.unknownId },
+      },
+    };
+  },
+  t5: (keys, vocabulary) => {
+    const settings = common(keys, vocabulary.tokens, vocabulary.added, { addsBos: false, addsEos: true });
+    const parts = sentencepiece(keys, vocabulary, keys.bytes("precompiled_charsmap"));
+    const mapping: NormalStep[] = parts.charsmap.length > 0 ? [{ kind: "charsmap", by: "longest" }] : [];
+    const single: NormalStep[] = [
+      { kind: "replace", pattern: " {2,}", to: " " },
+      { kind: "replace", pattern: "^ | $", to: "" },
+    ];
+    const isSingle = keys.flag("remove_extra_whitespaces") ?? false;
+    const { normalizer, ...rest } = spaces(keys);
+    return {
+      ...parts,
+      settings: {
+        ...settings,
+        ...rest,
+        normalizer: [...mapping, ...(isSingle ? single : []), ...normalizer],
+        model: {
+          kind: "unigram",
+          unknownId: settings.unknownId,
+          unknownScore: leastScore(parts.scores, vocabulary) - 10,
+          isFloat32: true,
+        },
+      },
+    };
+  },
+};
+
+/** What is the same for every kind; `adds` where the file does not say. */
+function common(
+  keys: GgufKeys,
+  tokens: readonly string[],
+  added: readonly AddedToken[],
+  adds: { readonly addsBos: boolean; readonly addsEos: boolean },
+) {
+  const id = (name: string): number | undefined => keys.id(`${name}_token_id`, tokens.length);
+  const [bosId, eosId] = [id("bos"), id("eos")];
+  const addsBos = keys.flag("add_bos_token") ?? adds.addsBos;
+  const addsEos = keys.flag("add_eos_token") ?? adds.addsEos;
   return {
-    // A user-defined token of one character stands for that character, not for a byte of the alphabet.
-    vocabulary: tokens.map((token, i) => (types[i] === userDefinedType && token.length === 1 ? undefined : token)),
-    merges: textsAt(metadata, "merges").map(pairOf),
-    added,
-    settings: {
-      bosId: id("bos"),
-      eosIds: endIds([id("eos"), id("eot"), id("eom")], added),
-      unknownId: id("unknown"),
-      padId: id("padding"),
-      addsBos: flagAt(metadata, "add_bos_token") ?? pre.addsBos ?? false,
-      addsEos: flagAt(metadata, "add_eos_token") ?? false,
-      normalizer: pre.normalizer,
-      steps: pre.steps(),
-      ignoreMerges: pre.ignoreMerges ?? false,
-      chatTemplate: templateOf(metadata),
-    },
+    bosId,
+    eosIds: endIds([eosId, id("eot"), id("eom")], added),
+    unknownId: id("unknown") ?? unknownOf(added),
+    padId: id("padding"),
+    addsBos,
+    addsEos,
+    frame: plainFrame(addsBos ? bosId : undefined, addsEos ? eosId : undefined),
+    maxTokens: undefined,
+    chatTemplate: keys.template(),
   };
+}
+
+/** What sentencepiece does with spaces: they become ▁, one more in front of each text unless the file says not. */
+function spaces(keys: GgufKeys) {
+  const prefixes = keys.flag("add_space_prefix") ?? true;
+  const normalizer: NormalStep[] = [
+    ...(prefixes ? [{ kind: "prepend", text: " " } as const] : []),
+    { kind: "replace", pattern: " ", to: metaspace },
+  ];
+  return {
+    normalizer,
+    steps: [],
+    decoder: [{ kind: "replace", from: metaspace, to: " " } as const, { kind: "bytes" } as const],
+    decodeStart: prefixes ? ({ most: 1, of: "text" } as const) : undefined,
+  };
+}
+
+function sentencepiece(keys: GgufKeys, { tokens, types, added }: Vocabulary, charsmap: ArrayLike<number>) {
+  const unreachable = new Set<number>();
+  for (let id = 0; id < tokens.length; id++)
+    if (types[id] === type.byte || types[id] === type.unused) unreachable.add(id);
+  return {
+    vocabulary: tokens,
+    merges: [],
+    scores: keys.scores(tokens.length),
+    unreachable,
+    charsmap: Uint8Array.from(charsmap),
+    added,
+  };
+}
+
+/** The least likely of the ordinary tokens. */
+function leastScore(scores: ArrayLike<number>, { types, tokens }: Vocabulary): number {
+  return tokens.reduce((least, _, id) => (types[id] === 1 ? Math.min(least, scores[id] as number) : least), 0);
 }
 
 function addedTokens(tokens: readonly string[], types: ArrayLike<number>): AddedToken[] {
   const rules = { normalized: false, stripLeft: false, stripRight: false, singleWord: false };
   return tokens.flatMap((text, id) => {
-    const control = types[id] === controlType || types[id] === unknownType;
-    return control || types[id] === userDefinedType ? [{ id, text, control, ...rules }] : [];
+    const control = types[id] === type.control || types[id] === type.unknown;
+    if (!control && types[id] !== type.userDefined) return [];
+    // Some files call the marks of a chat's turns user-defined: what a user writes would become them.
+    return [{ id, text, control: control || isControlText(text), ...rules }];
   });
 }
 
-function pairOf(merge: string, rank: number): readonly [string, string] {
+/** sentencepiece's files mark it by its type. */
+const unknownOf = (added: readonly AddedToken[]): number | undefined =>
+  added.find(({ text, control }) => control && text === "<unk>")?.id;
+
+function pairOf(keys: GgufKeys, merge: string, rank: number): readonly [string, string] {
   const space = merge.indexOf(" ", 1);
   if (space > 0 && space < merge.length - 1) return [merge.slice(0, space), merge.slice(space + 1)];
-  throw badKey("merges", `${JSON.stringify(merge)} at ${rank}`, 'two tokens with a space between, "a b"');
-}
-
-function badKey(key: string, got: string, wanted: string): IroriError {
-  return new IroriError("bad-file", {
-    what: `the GGUF file's ${prefix}${key} cannot be used`,
-    got,
-    wanted,
-    next: "fetch or convert the file again",
-  });
-}
-
-const shown = (value: unknown): string => (value === undefined ? "nothing" : `a value of type ${typeof value}`);
-
-function textAt(metadata: Metadata, key: string, otherwise?: string): string {
-  const value = metadata.get(prefix + key) ?? otherwise;
-  if (typeof value !== "string") throw badKey(key, shown(value), "a text");
-  return value;
-}
-
-function textsAt(metadata: Metadata, key: string): readonly string[] {
-  const value = metadata.get(prefix + key);
-  if (!Array.isArray(value)) throw badKey(key, shown(value), "a list of texts");
-  const bad = value.findIndex((item) => typeof item !== "string");
-  if (bad >= 0) throw badKey(key, `${shown(value[bad])} at ${bad}`, "a list of texts");
-  return value as string[];
-}
-
-function typesAt(metadata: Metadata, count: number): ArrayLike<number> {
-  const value = metadata.get(`${prefix}token_type`);
-  if (value === undefined) return new Int32Array(count).fill(1);
-  const isList = Array.isArray(value) || ArrayBuffer.isView(value);
-  const length = isList ? (value as unknown as ArrayLike<number>).length : undefined;
-  if (length !== count) throw badKey("token_type", isList ? `${length} types` : shown(value), `${count}, one a token`);
-  return value as ArrayLike<number>;
-}
-
-function idAt(metadata: Metadata, key: string, count: number): number | undefined {
-  const value = metadata.get(prefix + key);
-  if (value === undefined) return undefined;
-  const id = typeof value === "bigint" ? Number(value) : value;
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id < count) return id;
-  // Converters write 2^32 - 1 for "there is none".
-  if (id === 0xffffffff) return undefined;
-  throw badKey(key, String(value), `an id below ${count}`);
-}
-
-function flagAt(metadata: Metadata, key: string): boolean | undefined {
-  const value = metadata.get(prefix + key);
-  if (value === undefined || typeof value === "boolean") return value;
-  throw badKey(key, shown(value), "true or false");
-}
-
-function templateOf(metadata: Metadata): string | undefined {
-  const value = metadata.get("tokenizer.chat_template");
-  return typeof value === "string" ? value : undefined;
+  throw keys.bad("merges", `${JSON.stringify(merge)} at ${rank}`, 'two tokens with a space between, "a b"');
 }

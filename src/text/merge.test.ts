@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Merger } from "./merge.ts";
+import { Pieces } from "./pieces.ts";
 import { mergeRank, type Prepared, readPrepared } from "./prepared.ts";
 import { synthetic } from "./synthetic.fixture.ts";
 
@@ -19,7 +19,7 @@ function mergeByDefinition(prepared: Prepared, piece: string): number[] {
 
 test("short and long pieces are merged as the definition says", () => {
   const prepared = readPrepared(synthetic().prepare());
-  const merger = new Merger(prepared);
+  const merger = new Pieces(prepared);
   const parts = ["the", "function", "aaa", "return", "ing", "é", "self", "th", "x", "囲", "aaaa"];
   for (let length = 0; length < 90; length++) {
     const piece = Array.from({ length }, (_, i) => parts[(i * i + length) % parts.length]).join("");
@@ -33,7 +33,7 @@ test("short and long pieces are merged as the definition says", () => {
 
 test("long pieces of common letters are merged as the definition says", () => {
   const prepared = readPrepared(synthetic().prepare());
-  const merger = new Merger(prepared);
+  const merger = new Pieces(prepared);
   const letters = fc.array(fc.constantFrom(..."aehtrnsfiou<|_"), { minLength: 65, maxLength: 240 });
   fc.assert(
     fc.property(letters, (letters) => {

@@ -1,47 +1,64 @@
 // Byte-pair merging of one piece: again and again the pair of lowest rank, leftmost first.
 // Knows the prepared tables; does not know how text is cut into pieces.
+import { MergeHeap } from "./heap.ts";
+import type { ModelSettings } from "./parts.ts";
 import { mergeRank, type Prepared, tokenOfBytes } from "./prepared.ts";
 
-/** Up to this many bytes a plain loop over the pairs is quicker than a heap. */
-const shortBytes = 64;
-const cachedPieces = 8192;
+/** Up to this many units a plain loop over the pairs is quicker than a heap. */
+const shortUnits = 64;
 
-/** Ids of pieces of one vocabulary; remembers those of short pieces. */
-export class Merger {
+export class Merging {
   readonly #prepared: Prepared;
-  readonly #ignoreMerges: boolean;
-  readonly #cache = new Map<string, readonly number[]>();
+  readonly #settings: Extract<ModelSettings, { kind: "bpe" }>;
   readonly #utf8 = new TextEncoder();
   #scratch = new Uint8Array(256);
 
-  constructor(prepared: Prepared) {
+  constructor(prepared: Prepared, settings: Extract<ModelSettings, { kind: "bpe" }>) {
     this.#prepared = prepared;
-    this.#ignoreMerges = prepared.settings.ignoreMerges;
+    this.#settings = settings;
   }
 
-  /** Appends the ids of a piece to `out`. A byte that no token of the vocabulary stands for has no id and is left out. */
-  append(piece: string, out: number[]): void {
-    const known = this.#cache.get(piece);
-    const ids = known ?? this.#merge(piece);
-    for (const id of ids) out.push(id);
-    if (known !== undefined || piece.length > shortBytes) return;
-    if (this.#cache.size >= cachedPieces) this.#cache.clear();
-    this.#cache.set(piece, ids);
-  }
-
-  #merge(piece: string): readonly number[] {
+  /** A unit that no token of the vocabulary stands for becomes the unknown token, or is left out where there is none. */
+  idsOf(piece: string): readonly number[] {
     if (this.#scratch.length < piece.length * 3) this.#scratch = new Uint8Array(piece.length * 3);
     const { written } = this.#utf8.encodeInto(piece, this.#scratch);
-    if (this.#ignoreMerges) {
-      const whole = tokenOfBytes(this.#prepared, this.#scratch, written);
+    if (this.#settings.ignoreMerges) {
+      const whole = tokenOfBytes(this.#prepared, this.#scratch, 0, written);
       if (whole >= 0) return [whole];
     }
+    const ids = this.#settings.units === "bytes" ? this.#bytes(written) : this.#characters(written);
+    return ids.length <= shortUnits ? mergeShort(this.#prepared, ids) : mergeLong(this.#prepared, ids);
+  }
+
+  #bytes(length: number): number[] {
+    const { unknownId } = this.#settings;
     const ids: number[] = [];
-    for (let i = 0; i < written; i++) {
+    for (let i = 0; i < length; i++) {
       const id = this.#prepared.byteIds[this.#scratch[i] as number] as number;
       if (id >= 0) ids.push(id);
+      else if (unknownId !== undefined) ids.push(unknownId);
     }
-    return written <= shortBytes ? mergeShort(this.#prepared, ids) : mergeLong(this.#prepared, ids);
+    return ids;
+  }
+
+  /** Ids of the characters; of one that is no token its bytes, where each of them is one, or the unknown token. */
+  #characters(length: number): number[] {
+    const { unknownId, fusesUnknown } = this.#settings;
+    const { byteIds } = this.#prepared;
+    const bytes = this.#scratch;
+    const ids: number[] = [];
+    let isUnknown = false;
+    for (let at = 0, end = 0; at < length; at = end) {
+      do end++;
+      while (end < length && ((bytes[end] as number) & 0xc0) === 0x80);
+      const id = tokenOfBytes(this.#prepared, bytes, at, end);
+      const asBytes = id >= 0 ? [id] : Array.from(bytes.subarray(at, end), (byte) => byteIds[byte] as number);
+      const isKnown = asBytes.every((each) => each >= 0);
+      if (isKnown) ids.push(...asBytes);
+      else if (unknownId !== undefined && !(fusesUnknown && isUnknown)) ids.push(unknownId);
+      isUnknown = !isKnown;
+    }
+    return ids;
   }
 }
 
@@ -80,16 +97,14 @@ function mergeLong(prepared: Prepared, ids: number[]): number[] {
     const right = next[i] as number;
     return right < count ? mergeRank(prepared, ids[i] as number, ids[right] as number) : -1;
   };
-  const heap = new Heap();
+  const heap = new MergeHeap();
   const offer = (i: number): void => {
     const rank = rankAt(i);
-    // One number orders by rank, then by position; both stay exact below 2^53.
-    if (rank >= 0) heap.push(rank * positions + i);
+    if (rank >= 0) heap.push(rank, i);
   };
   for (let i = 0; i + 1 < count; i++) offer(i);
-  for (let key = heap.pop(); key !== undefined; key = heap.pop()) {
-    const at = key % positions;
-    const rank = (key - at) / positions;
+  for (let best = heap.pop(); best !== undefined; best = heap.pop()) {
+    const { rank, place: at } = best;
     if (ids[at] === gone || rankAt(at) !== rank) continue;
     const right = next[at] as number;
     ids[at] = prepared.merges[rank * 3 + 2] as number;
@@ -103,40 +118,3 @@ function mergeLong(prepared: Prepared, ids: number[]): number[] {
 }
 
 const gone = -1;
-const positions = 2 ** 31;
-
-/** Binary heap of numbers, smallest first. */
-class Heap {
-  readonly #keys: number[] = [];
-
-  push(key: number): void {
-    const keys = this.#keys;
-    let at = keys.length;
-    keys.push(key);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if ((keys[parent] as number) <= key) break;
-      keys[at] = keys[parent] as number;
-      at = parent;
-    }
-    keys[at] = key;
-  }
-
-  pop(): number | undefined {
-    const keys = this.#keys;
-    const smallest = keys[0];
-    const last = keys.pop();
-    if (last === undefined || keys.length === 0) return smallest;
-    let at = 0;
-    for (;;) {
-      let child = at * 2 + 1;
-      if (child >= keys.length) break;
-      if (child + 1 < keys.length && (keys[child + 1] as number) < (keys[child] as number)) child++;
-      if ((keys[child] as number) >= last) break;
-      keys[at] = keys[child] as number;
-      at = child;
-    }
-    keys[at] = last;
-    return smallest;
-  }
-}

@@ -1,6 +1,7 @@
 // Public names of text/: tokenizers, their streams, chat templates.
 
 export { type ChatMessage, type ChatOptions, ChatTemplate, type ChatTokens, encodeChat } from "./chat.ts";
+export type { Framed } from "./frame.ts";
 export {
   encodeWithBos,
   positionsOf,
@@ -11,4 +12,10 @@ export {
   toTokens,
 } from "./token-rows.ts";
 export type { TokenStream } from "./token-stream.ts";
-export { type DecodeOptions, type EncodeOptions, Tokenizer } from "./tokenizer.ts";
+export {
+  type DecodeOptions,
+  type EncodeOptions,
+  type FrameOptions,
+  Tokenizer,
+  type TokenizerFacts,
+} from "./tokenizer.ts";

@@ -1,51 +1,107 @@
-// Cuts text into the pieces inside which BPE merges, by the steps of a pre-tokenizer; and the named pre-tokenizers of
-// GGUF files (regular expressions as published in each model's tokenizer.json). Does not know tokens.
+// Cuts text into the pieces that a model turns into tokens, by the steps of a pre-tokenizer; and the pre-tokenizers that
+// GGUF files name (regular expressions as published in each model's tokenizer.json). Does not know tokens.
 import { IroriError } from "../base/mod.ts";
-import type { Step } from "./parts.ts";
+import type { SplitBehavior, Step } from "./parts.ts";
 import { translateRegex } from "./regular-expression.ts";
 
-export type Cut = (text: string) => string[];
+/** Pieces of a text; `isStart`: nothing stands before it. */
+export type Cut = (text: string, isStart: boolean) => string[];
 
 /** One function that applies all steps. */
 export function compileSteps(steps: readonly Step[]): Cut {
   const cuts = steps.map(compileStep);
-  return (text) => {
+  return (text, isStart) => {
     let pieces = [text];
-    for (const cut of cuts) pieces = pieces.flatMap(cut);
+    let isFirst = isStart && text !== "";
+    for (const cut of cuts) {
+      const before = pieces;
+      pieces = before.flatMap((piece, i) => cut.apply(piece, isFirst && i === 0));
+      isFirst &&= cut.keepsStart(before[0] as string, pieces[0] ?? "");
+    }
     return pieces;
   };
 }
 
-function compileStep(step: Step): Cut {
-  if (step.kind === "leading-space") return (piece) => [piece.startsWith(" ") ? piece : ` ${piece}`];
-  const regex = new RegExp(step.pattern, "gu");
-  return (piece) => split(piece, regex, step.keep);
+interface CompiledStep {
+  readonly apply: Cut;
+  /** Whether the first of the pieces that were made still begins where the piece did. */
+  readonly keepsStart: (piece: string, first: string) => boolean;
 }
 
-function split(text: string, regex: RegExp, keep: "all" | "matches" | "gaps"): string[] {
-  const pieces: string[] = [];
+const always = () => true;
+
+function compileStep(step: Step): CompiledStep {
+  if (step.kind === "replace") return { apply: (piece) => [piece.replaceAll(step.from, step.to)], keepsStart: always };
+  if (step.kind === "prepend") {
+    const { text, to } = step;
+    const apply: Cut = (piece, isStart) => [
+      piece.startsWith(text) || (to === "first" && !isStart) ? piece : text + piece,
+    ];
+    return { apply, keepsStart: always };
+  }
+  const regex = new RegExp(step.pattern, "gu");
+  const gather = behaviors[step.behavior];
+  return {
+    apply: (piece) => gather(stretches(piece, regex, step.invert)),
+    keepsStart: (piece, first) => first !== "" && piece.startsWith(first),
+  };
+}
+
+/** A part of a piece that the pattern matches, or that lies between matches. */
+interface Stretch {
+  readonly text: string;
+  readonly isMatch: boolean;
+}
+
+function stretches(text: string, regex: RegExp, invert: boolean): Stretch[] {
+  const all: Stretch[] = [];
+  const add = (from: number, to: number, isMatch: boolean) => {
+    if (to > from) all.push({ text: text.slice(from, to), isMatch: isMatch !== invert });
+  };
   let end = 0;
   regex.lastIndex = 0;
   for (let found = regex.exec(text); found !== null; found = regex.exec(text)) {
-    const match = found[0];
-    if (found.index > end && keep !== "matches") pieces.push(text.slice(end, found.index));
-    if (match.length > 0 && keep !== "gaps") pieces.push(match);
-    end = found.index + match.length;
-    if (match.length === 0) regex.lastIndex += (text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1;
+    const length = found[0].length;
+    add(end, found.index, false);
+    end = found.index + length;
+    add(found.index, end, true);
+    if (length === 0) regex.lastIndex += (text.codePointAt(end) ?? 0) > 0xffff ? 2 : 1;
   }
-  if (end < text.length && keep !== "matches") pieces.push(text.slice(end));
+  add(end, text.length, false);
+  return all;
+}
+
+const behaviors: Readonly<Record<SplitBehavior, (all: readonly Stretch[]) => string[]>> = {
+  isolated: (all) => all.map(({ text }) => text),
+  removed: (all) => all.filter(({ isMatch }) => !isMatch).map(({ text }) => text),
+  contiguous: (all) => joined(all, ({ isMatch }, before) => isMatch === before.isMatch),
+  "merged-with-previous": (all) => joined(all, ({ isMatch }, before) => isMatch && !before.isMatch),
+  "merged-with-next": (all) => joined(all, ({ isMatch }, before) => !isMatch && before.isMatch),
+};
+
+/** Stretches put to the one before them where `joins` says so. */
+function joined(all: readonly Stretch[], joins: (stretch: Stretch, before: Stretch) => boolean): string[] {
+  const pieces: string[] = [];
+  for (const [i, stretch] of all.entries()) {
+    const before = all[i - 1];
+    if (before !== undefined && joins(stretch, before)) pieces[pieces.length - 1] += stretch.text;
+    else pieces.push(stretch.text);
+  }
   return pieces;
 }
 
-const isolated = (source: string): Step => ({ kind: "split", pattern: translateRegex(source), keep: "all" });
+export const splitStep = (pattern: string, behavior: SplitBehavior = "isolated", invert = false): Step => {
+  return { kind: "split", pattern, behavior, invert };
+};
+const isolated = (source: string): Step => splitStep(translateRegex(source));
 
 /** Also what tokenizer.json's ByteLevel cuts by when `use_regex` is set. */
 export const gpt2Step: Step = isolated(
   String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
 );
 /** tokenizer.json's Digits: every digit by itself, or runs of digits. */
-export const digitStep: Step = isolated(String.raw`\p{N}`);
-export const digitRunStep: Step = isolated(String.raw`\p{N}+`);
+export const digitStep: Step = splitStep("\\p{N}");
+export const digitRunStep: Step = splitStep("\\p{N}", "contiguous");
 
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const spaces = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;

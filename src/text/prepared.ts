@@ -2,30 +2,31 @@
 // Tokenizer is one of these, freshly built or read from disk. Knows layout and lookups; does not know text.
 import { crc32 } from "node:zlib";
 import { IroriError } from "../base/mod.ts";
-import { bytesOfEntry } from "./byte-alphabet.ts";
-import type { AddedToken, TokenizerParts, TokenizerSettings } from "./parts.ts";
+import type { AddedToken, TokenizerSettings } from "./parts.ts";
 
 // Layout, little-endian, every section on 8 bytes:
 //   0  "IRORITOK"   8 version u32   12 crc32 of all from 16 on   16 length of the whole u32   20 length of header u32
 //   24 header (JSON: settings and the byte lengths of the sections), then the sections in the order of `sectionNames`.
 const magic = "IRORITOK";
-const version = 1;
+const version = 2;
 const headStart = 24;
-const sectionNames = ["tokenOffsets", "tokenBytes", "tokenSlots", "merges", "mergeSlots", "byteIds", "added"] as const;
-type SectionName = (typeof sectionNames)[number];
+const sectionNames = [
+  ...(["tokenOffsets", "tokenBytes", "tokenSlots", "merges", "mergeSlots", "byteIds", "scores", "charsmap"] as const),
+  "added",
+] as const;
 
 interface Header {
   readonly settings: TokenizerSettings;
+  readonly longestToken: number;
   readonly sections: readonly number[];
 }
 
-export interface Prepared {
-  readonly bytes: Uint8Array;
-  readonly settings: TokenizerSettings;
+export interface Sections {
   /** V + 1 offsets into tokenBytes. */
   readonly tokenOffsets: Int32Array;
+  /** The tokens' entries in the vocabulary, in UTF-8; where units are bytes, the bytes that they stand for. */
   readonly tokenBytes: Uint8Array;
-  /** Open addressing by the token's bytes: id + 1, 0 = free. Control tokens are not in it. */
+  /** Open addressing by the token's bytes: id + 1, 0 = free. Tokens that no text arrives at by its letters are not in it. */
   readonly tokenSlots: Int32Array;
   /** By rank: left id, right id, id of the two merged. */
   readonly merges: Int32Array;
@@ -33,8 +34,18 @@ export interface Prepared {
   readonly mergeSlots: Int32Array;
   /** byte → id of the token that is this byte alone, -1 where the vocabulary has none. */
   readonly byteIds: Int32Array;
+  /** By id: log probabilities ("unigram") or ranks, the best 0 ("scored-bpe"). */
+  readonly scores: Float64Array;
+  readonly charsmap: Uint8Array;
   /** Pairs (id, flags). */
   readonly added: Int32Array;
+}
+
+export interface Prepared extends Sections {
+  readonly bytes: Uint8Array;
+  readonly settings: TokenizerSettings;
+  /** Bytes of the longest token in tokenSlots. */
+  readonly longestToken: number;
 }
 
 const flag = { control: 1, normalized: 2, stripLeft: 4, stripRight: 8, singleWord: 16 } as const;
@@ -44,11 +55,15 @@ const pairHash = (left: number, right: number): number => {
   return (mixed ^ (mixed >>> 15)) >>> 0;
 };
 
-/** FNV-1a. */
-function bytesHash(bytes: Uint8Array, length: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
+// FNV-1a: `stepHash` takes in one byte, `endHash` spreads the outcome.
+const startHash = 0x811c9dc5;
+const stepHash = (hash: number, byte: number): number => Math.imul(hash ^ byte, 0x01000193);
+const endHash = (hash: number): number => (hash ^ (hash >>> 15)) >>> 0;
+
+function bytesHash(bytes: Uint8Array, start: number, end: number): number {
+  let hash = startHash;
+  for (let i = start; i < end; i++) hash = stepHash(hash, bytes[i] as number);
+  return endHash(hash);
 }
 
 /** A power of two that leaves at least half of the slots free. */
@@ -63,20 +78,49 @@ export function mergeRank({ merges, mergeSlots }: Prepared, left: number, right:
   }
 }
 
-/** The id of the token that is exactly the first `length` bytes, -1 where there is none. */
-export function tokenOfBytes(prepared: Prepared, bytes: Uint8Array, length: number): number {
-  const { tokenSlots } = prepared;
-  const mask = tokenSlots.length - 1;
-  for (let slot = bytesHash(bytes, length) & mask; ; slot = (slot + 1) & mask) {
-    const id = (tokenSlots[slot] as number) - 1;
-    if (id < 0 || equals(prepared, id, bytes, length)) return id;
+/** The id of the token that is exactly these bytes, -1 where there is none. */
+export function tokenOfBytes(prepared: Prepared, bytes: Uint8Array, start: number, end: number): number {
+  if (end - start > prepared.longestToken) return -1;
+  return find(prepared, bytesHash(bytes, start, end), bytes, start, end);
+}
+
+/** Every token that the bytes have at `start`, the shortest first. Tokens are whole characters there. */
+export function visitTokens(
+  prepared: Prepared,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  visit: (id: number, end: number) => void,
+): void {
+  const most = Math.min(end, start + prepared.longestToken);
+  let hash = startHash;
+  for (let at = start; at < most; ) {
+    hash = stepHash(hash, bytes[at++] as number);
+    if (at < end && ((bytes[at] as number) & 0xc0) === 0x80) continue; // inside a character
+    const id = find(prepared, endHash(hash), bytes, start, at);
+    if (id >= 0) visit(id, at);
   }
 }
 
-function equals({ tokenOffsets, tokenBytes }: Prepared, id: number, bytes: Uint8Array, length: number): boolean {
-  const start = tokenOffsets[id] as number;
-  if ((tokenOffsets[id + 1] as number) - start !== length) return false;
-  for (let i = 0; i < length; i++) if (tokenBytes[start + i] !== bytes[i]) return false;
+function find(prepared: Prepared, hash: number, bytes: Uint8Array, start: number, end: number): number {
+  const { tokenSlots } = prepared;
+  const mask = tokenSlots.length - 1;
+  for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+    const id = (tokenSlots[slot] as number) - 1;
+    if (id < 0 || equals(prepared, id, bytes, start, end)) return id;
+  }
+}
+
+function equals(
+  { tokenOffsets, tokenBytes }: Prepared,
+  id: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): boolean {
+  const own = tokenOffsets[id] as number;
+  if ((tokenOffsets[id + 1] as number) - own !== end - start) return false;
+  for (let i = start, j = own; i < end; i++, j++) if (tokenBytes[j] !== bytes[i]) return false;
   return true;
 }
 
@@ -98,22 +142,8 @@ export function addedTokens({ added, tokenOffsets, tokenBytes }: Prepared): Adde
   });
 }
 
-/** Writes the prepared form. Throws "bad-file" where the vocabulary contradicts itself. */
-export function writePrepared(parts: TokenizerParts): Uint8Array {
-  const control = new Set(parts.added.filter((token) => token.control).map((token) => token.id));
-  const ids = vocabularyIds(parts.vocabulary, control);
-  const tokens = tokenTable(parts);
-  const merges = mergeTable(parts, ids, control);
-  const sections: Record<SectionName, Int32Array | Uint8Array> = {
-    ...tokens,
-    tokenSlots: tokenSlotTable(tokens, ids),
-    merges,
-    mergeSlots: mergeSlotTable(merges),
-    byteIds: byteTable(ids),
-    added: Int32Array.from(parts.added.flatMap((token) => [token.id, flagsOf(token)])),
-  };
-  return assemble(parts.settings, sections);
-}
+export const addedTable = (added: readonly AddedToken[]): Int32Array =>
+  Int32Array.from(added.flatMap((token) => [token.id, flagsOf(token)]));
 
 function flagsOf(token: AddedToken): number {
   let flags = 0;
@@ -121,57 +151,7 @@ function flagsOf(token: AddedToken): number {
   return flags;
 }
 
-/** Entry → id, without the control tokens: no text and no merge can arrive at one. */
-function vocabularyIds(vocabulary: TokenizerParts["vocabulary"], control: ReadonlySet<number>): Map<string, number> {
-  const ids = new Map<string, number>();
-  for (const [id, entry] of vocabulary.entries()) {
-    if (entry !== undefined && !control.has(id) && !ids.has(entry)) ids.set(entry, id);
-  }
-  return ids;
-}
-
-function tokenTable({ vocabulary, added }: TokenizerParts): { tokenOffsets: Int32Array; tokenBytes: Uint8Array } {
-  const utf8 = new TextEncoder();
-  const contents = vocabulary.map((entry) => bytesOfEntry(entry ?? ""));
-  for (const token of added) contents[token.id] = utf8.encode(token.text);
-  const count = contents.length;
-  const tokenOffsets = new Int32Array(count + 1);
-  for (let id = 0; id < count; id++) tokenOffsets[id + 1] = (tokenOffsets[id] as number) + (contents[id]?.length ?? 0);
-  const tokenBytes = new Uint8Array(tokenOffsets[count] as number);
-  for (let id = 0; id < count; id++) tokenBytes.set(contents[id] ?? [], tokenOffsets[id] as number);
-  return { tokenOffsets, tokenBytes };
-}
-
-function mergeTable(
-  { merges: pairs, vocabulary }: TokenizerParts,
-  ids: ReadonlyMap<string, number>,
-  control: ReadonlySet<number>,
-): Int32Array {
-  const controlEntries = new Set([...control].map((id) => vocabulary[id]));
-  const merges = new Int32Array(pairs.length * 3);
-  let count = 0;
-  for (const [rank, [left, right]] of pairs.entries()) {
-    const names = [left, right, left + right];
-    // A merge that would make a control token out of text is left out.
-    if (names.some((name) => controlEntries.has(name) && !ids.has(name))) continue;
-    const missing = names.find((name) => !ids.has(name));
-    if (missing !== undefined) {
-      throw new IroriError("bad-file", {
-        what: `merge ${rank} of the tokenizer, ${JSON.stringify(`${left} ${right}`)}, names a text that is no token`,
-        got: JSON.stringify(missing),
-        wanted: "an entry of the vocabulary",
-        next: "fetch the tokenizer again from the source of the model",
-      });
-    }
-    merges.set(
-      names.map((name) => ids.get(name) as number),
-      count++ * 3,
-    );
-  }
-  return merges.subarray(0, count * 3);
-}
-
-function mergeSlotTable(merges: Int32Array): Int32Array {
+export function mergeSlotTable(merges: Int32Array): Int32Array {
   const slots = new Int32Array(slotCount(merges.length / 3));
   for (let rank = 0; rank < merges.length / 3; rank++) {
     const [left, right] = [merges[rank * 3] as number, merges[rank * 3 + 1] as number];
@@ -182,36 +162,28 @@ function mergeSlotTable(merges: Int32Array): Int32Array {
   return slots;
 }
 
-function tokenSlotTable(
-  { tokenOffsets, tokenBytes }: { tokenOffsets: Int32Array; tokenBytes: Uint8Array },
-  ids: ReadonlyMap<string, number>,
+export function tokenSlotTable(
+  { tokenOffsets, tokenBytes }: Pick<Sections, "tokenOffsets" | "tokenBytes">,
+  ids: readonly number[],
 ): Int32Array {
-  const slots = new Int32Array(slotCount(ids.size));
-  for (const id of ids.values()) {
-    const content = tokenBytes.subarray(tokenOffsets[id], tokenOffsets[id + 1]);
-    if (content.length === 0) continue;
-    let slot = bytesHash(content, content.length) & (slots.length - 1);
+  const slots = new Int32Array(slotCount(ids.length));
+  for (const id of ids) {
+    const [start, end] = [tokenOffsets[id] as number, tokenOffsets[id + 1] as number];
+    if (start === end) continue;
+    let slot = bytesHash(tokenBytes, start, end) & (slots.length - 1);
     while (slots[slot] !== 0) slot = (slot + 1) & (slots.length - 1);
     slots[slot] = id + 1;
   }
   return slots;
 }
 
-function byteTable(ids: ReadonlyMap<string, number>): Int32Array {
-  const byteIds = new Int32Array(256).fill(-1);
-  for (const [entry, id] of ids) {
-    const bytes = entry.length === 1 ? bytesOfEntry(entry) : undefined;
-    if (bytes?.length === 1) byteIds[bytes[0] as number] = id;
-  }
-  return byteIds;
-}
-
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
 
-function assemble(settings: TokenizerSettings, sections: Record<SectionName, Int32Array | Uint8Array>): Uint8Array {
+/** The blob of what `writePrepared` has made. */
+export function assemble(settings: TokenizerSettings, longestToken: number, sections: Sections): Uint8Array {
   const parts = sectionNames.map((name) => sections[name]);
   const header = new TextEncoder().encode(
-    JSON.stringify({ settings, sections: parts.map((part) => part.byteLength) } satisfies Header),
+    JSON.stringify({ settings, longestToken, sections: parts.map((part) => part.byteLength) } satisfies Header),
   );
   const length = parts.reduce((sum, part) => sum + padded(part.byteLength), padded(headStart + header.length));
   const bytes = new Uint8Array(length);
@@ -254,26 +226,31 @@ export function readPrepared(source: Uint8Array): Prepared {
   const headerLength = view.getUint32(20, true);
   // The checksum held, so the header is the JSON that `assemble` wrote.
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(headStart, headStart + headerLength))) as Header;
-  return { bytes, settings: header.settings, ...viewSections(bytes, header, padded(headStart + headerLength)) };
+  const { settings, longestToken } = header;
+  return { bytes, settings, longestToken, ...viewSections(bytes, header, padded(headStart + headerLength)) };
 }
 
-function viewSections(bytes: Uint8Array, { sections }: Header, start: number): Omit<Prepared, "bytes" | "settings"> {
+function viewSections(bytes: Uint8Array, { sections }: Header, start: number): Sections {
   const end = sections.reduce((sum, length) => sum + padded(length), start);
   if (end !== bytes.length || sections.length !== sectionNames.length) {
     throw damaged("has sections that do not fill it", end, bytes.length);
   }
-  const startOf = (name: SectionName): number =>
+  const startOf = (name: keyof Sections): number =>
     sections.slice(0, sectionNames.indexOf(name)).reduce((sum, length) => sum + padded(length), start);
-  const lengthOf = (name: SectionName): number => sections[sectionNames.indexOf(name)] as number;
-  const ints = (name: SectionName): Int32Array =>
-    new Int32Array(bytes.buffer as ArrayBuffer, bytes.byteOffset + startOf(name), lengthOf(name) / 4);
+  const lengthOf = (name: keyof Sections): number => sections[sectionNames.indexOf(name)] as number;
+  const plain = (name: keyof Sections): Uint8Array => bytes.subarray(startOf(name), startOf(name) + lengthOf(name));
+  const { buffer, byteOffset } = bytes;
+  const ints = (name: keyof Sections): Int32Array =>
+    new Int32Array(buffer as ArrayBuffer, byteOffset + startOf(name), lengthOf(name) / 4);
   return {
     tokenOffsets: ints("tokenOffsets"),
-    tokenBytes: bytes.subarray(startOf("tokenBytes"), startOf("tokenBytes") + lengthOf("tokenBytes")),
+    tokenBytes: plain("tokenBytes"),
     tokenSlots: ints("tokenSlots"),
     merges: ints("merges"),
     mergeSlots: ints("mergeSlots"),
     byteIds: ints("byteIds"),
+    scores: new Float64Array(buffer as ArrayBuffer, byteOffset + startOf("scores"), lengthOf("scores") / 8),
+    charsmap: plain("charsmap"),
     added: ints("added"),
   };
 }

@@ -159,17 +159,21 @@ test("what cannot be run is refused by its name", async () => {
     code: "unsupported",
     message: /"klingon".*smollm/,
   });
-  const sentencePiece = ggufMetadata("gpt-2", { "tokenizer.ggml.model": "llama" });
-  assert.throws(() => Tokenizer.fromGguf(sentencePiece), { code: "unsupported", message: /"llama"/ });
-  const base = variantJson("gpt-2") as { model: object };
+  const rwkv = ggufMetadata("gpt-2", { "tokenizer.ggml.model": "rwkv" });
+  assert.throws(() => Tokenizer.fromGguf(rwkv), { code: "unsupported", message: /"rwkv".*gpt2, llama, t5/ });
+  const base = variantJson("gpt-2") as { model: object; pre_tokenizer: object };
   const refused: [object, RegExp][] = [
-    [{ pre_tokenizer: { type: "Metaspace" } }, /Metaspace/],
-    [{ pre_tokenizer: null }, /ByteLevel/],
-    [{ normalizer: { type: "Lowercase" } }, /Lowercase/],
+    [{ pre_tokenizer: { type: "UnicodeScripts" } }, /UnicodeScripts.*Metaspace/],
+    [
+      { pre_tokenizer: { type: "Sequence", pretokenizers: [base.pre_tokenizer, { type: "Digits" }] } },
+      /ByteLevel.*last/,
+    ],
+    [{ normalizer: { type: "Nmt" } }, /Nmt.*NFC/],
     [{ decoder: { type: "WordPiece" } }, /WordPiece/],
-    [{ model: { ...base.model, type: "Unigram" } }, /Unigram/],
-    [{ model: { ...base.model, byte_fallback: true } }, /byte_fallback/],
-    [{ post_processor: { type: "BertProcessing" } }, /BertProcessing/],
+    [{ pre_tokenizer: null, decoder: { type: "CTC" } }, /CTC.*Metaspace/],
+    [{ model: { ...base.model, type: "WordLevel" } }, /WordLevel.*Unigram/],
+    [{ model: { ...base.model, end_of_word_suffix: "</w>" } }, /end_of_word_suffix/],
+    [{ post_processor: { type: "Unheard" } }, /Unheard.*TemplateProcessing/],
   ];
   for (const [change, message] of refused) {
     await assert.rejects(Tokenizer.fromTokenizerJson({ ...base, ...change }), { code: "unsupported", message });

@@ -1,22 +1,44 @@
-// Text to token ids and back, byte-level BPE, over one prepared blob whatever it was read from.
-// Does not know models, prompts or chats; never adds a bos by itself (`addsBos` says that the model wants one).
+// Text to token ids and back over one prepared blob, whatever it was read from and whichever model it has.
+// Does not know models of language, prompts or chats; `encode` never adds a bos by itself (`addsBos` says that one is
+// wanted), `encodeFramed` puts around a text what the model was trained with.
 import { IroriError } from "../base/mod.ts";
 import { AddedTokenFinder, type Segment } from "./added-tokens.ts";
+import { compileDecoder, trimStart } from "./decoder.ts";
+import { type Framed, framed } from "./frame.ts";
 import { partsFromGguf } from "./gguf-tokenizer.ts";
-import { Merger } from "./merge.ts";
+import { compileNormalizer, type Normalize } from "./normalizer.ts";
 import type { AddedToken } from "./parts.ts";
+import { Pieces } from "./pieces.ts";
 import { type Cut, compileSteps } from "./pre-tokenizer.ts";
-import { addedTokens, type Prepared, readPrepared, tokenOfBytes, writePrepared } from "./prepared.ts";
+import { addedTokens, type Prepared, readPrepared, tokenOfBytes } from "./prepared.ts";
 import { TokenStream } from "./token-stream.ts";
+import { writePrepared } from "./write-prepared.ts";
 
 export interface EncodeOptions {
   /** true: control tokens that are spelled out in the text become control tokens. Default: text stays text. */
   readonly control?: boolean;
+  /** true: the text goes on with another one; a space that only the beginning of a text gets is not put in front. */
+  readonly continues?: boolean;
 }
 
 export interface DecodeOptions {
   /** true: control tokens are shown. Default: they are left out. */
   readonly control?: boolean;
+  /** true: the ids go on with a text; the space that the first token brings along is kept. */
+  readonly continues?: boolean;
+}
+
+export interface FrameOptions extends Pick<EncodeOptions, "control"> {
+  /** The second text of a pair (question and passage, premise and conclusion). */
+  readonly pair?: string;
+  /** Longest input in tokens, special tokens included; longer texts are cut at their ends. Default: the tokenizer's `maxTokens`. */
+  readonly maxTokens?: number | undefined;
+}
+
+/** What tokenizer.json does not say but files beside it do. */
+export interface TokenizerFacts {
+  /** Overrides what tokenizer_config.json says. */
+  readonly maxTokens?: number | undefined;
 }
 
 interface Finders {
@@ -27,17 +49,20 @@ interface Finders {
 
 export class Tokenizer {
   readonly #prepared: Prepared;
-  readonly #merger: Merger;
+  readonly #pieces: Pieces;
+  readonly #spelled = new Map<number, Uint8Array>();
   #added: readonly AddedToken[] | undefined;
   #controlIds: ReadonlySet<number> | undefined;
+  #normalize: Normalize | undefined;
   #cut: Cut | undefined;
+  #decode: ((entry: string) => Uint8Array) | undefined;
   #withControl: Finders | undefined;
   #withoutControl: Finders | undefined;
   #controlOnly: AddedTokenFinder | undefined;
 
   private constructor(prepared: Prepared) {
     this.#prepared = prepared;
-    this.#merger = new Merger(prepared);
+    this.#pieces = new Pieces(prepared);
   }
 
   /** From the `tokenizer.*` keys of a GGUF file. Throws "unsupported" or "bad-file". */
@@ -46,9 +71,15 @@ export class Tokenizer {
   }
 
   /** From Hugging Face's tokenizer.json and, where there is one, tokenizer_config.json (both parsed). */
-  static async fromTokenizerJson(json: unknown, tokenizerConfig?: unknown): Promise<Tokenizer> {
+  static async fromTokenizerJson(
+    json: unknown,
+    tokenizerConfig?: unknown,
+    facts: TokenizerFacts = {},
+  ): Promise<Tokenizer> {
     const { partsFromJson } = await import("./json-tokenizer.ts");
-    return Tokenizer.open(writePrepared(partsFromJson(json, tokenizerConfig)));
+    const { settings, ...parts } = partsFromJson(json, tokenizerConfig);
+    const maxTokens = facts.maxTokens ?? settings.maxTokens;
+    return Tokenizer.open(writePrepared({ ...parts, settings: { ...settings, maxTokens } }));
   }
 
   /** From what `prepare` gave; the bytes are viewed, not copied, and must not change. Throws "bad-file". */
@@ -64,6 +95,7 @@ export class Tokenizer {
   get vocabSize(): number {
     return this.#prepared.tokenOffsets.length - 1;
   }
+  /** The token in front of a text: a decoder's beginning of text, an encoder's [CLS] or <s>. */
   get bosId(): number | undefined {
     return this.#prepared.settings.bosId;
   }
@@ -74,6 +106,7 @@ export class Tokenizer {
   get unknownId(): number | undefined {
     return this.#prepared.settings.unknownId;
   }
+  /** What fills shorter rows of a batch; masked, so any id would do where it is undefined. */
   get padId(): number | undefined {
     return this.#prepared.settings.padId;
   }
@@ -85,6 +118,10 @@ export class Tokenizer {
   get addsEos(): boolean {
     return this.#prepared.settings.addsEos;
   }
+  /** Tokens of the longest input, special tokens included, as the files give it (sentence-transformers' max_seq_length first). */
+  get maxTokens(): number | undefined {
+    return this.#prepared.settings.maxTokens;
+  }
   /** Jinja source of the chat template that came with the tokenizer. */
   get chatTemplate(): string | undefined {
     return this.#prepared.settings.chatTemplate;
@@ -94,24 +131,45 @@ export class Tokenizer {
     return this.#addedTokens.filter((token) => token.control).map((token) => token.text);
   }
 
-  /** Ids of a text. A lone surrogate counts as U+FFFD; a byte that the vocabulary has no token for is left out. */
-  encode(text: string, { control = false }: EncodeOptions = {}): number[] {
+  /**
+   * Ids of a text, without special tokens around it. A lone surrogate counts as U+FFFD; what the vocabulary has no token
+   * for becomes its unknown token, or is left out where it has none.
+   */
+  encode(text: string, { control = false, continues = false }: EncodeOptions = {}): number[] {
     const finders = this.#finders(control);
-    const { normalizer } = this.#prepared.settings;
     const ids: number[] = [];
+    let isStart = !continues;
     for (const segment of finders.raw.cut(text.toWellFormed())) {
       if (typeof segment !== "string") ids.push(segment.id);
-      else this.#encodeSegments(finders.normalized.cut(normalizer ? segment.normalize(normalizer) : segment), ids);
+      else this.#encodeSegments(finders.normalized.cut(this.#normal(segment)), isStart, ids);
+      isStart = false;
     }
     return ids;
   }
 
-  #encodeSegments(segments: readonly Segment[], ids: number[]): void {
+  /**
+   * The whole input of a model that reads texts (an encoder, a reranker): ids with the special tokens that it was trained
+   * with, `[CLS] text [SEP]`, `[CLS] text [SEP] pair [SEP]`, `<s> text </s></s> pair </s>` or whatever the files say, cut
+   * to `maxTokens`. For batches, fill shorter rows with `padId` and mask them. Throws "bad-input" where not even the special tokens fit.
+   */
+  encodeFramed(text: string, { pair, maxTokens = this.maxTokens, ...options }: FrameOptions = {}): Framed {
+    const first = this.encode(text, options);
+    const { frame } = this.#prepared.settings;
+    return framed(frame, pair === undefined ? [first] : [first, this.encode(pair, options)], maxTokens);
+  }
+
+  #encodeSegments(segments: readonly Segment[], isStart: boolean, ids: number[]): void {
     this.#cut ??= compileSteps(this.#prepared.settings.steps);
-    for (const segment of segments) {
+    for (const [i, segment] of segments.entries()) {
       if (typeof segment !== "string") ids.push(segment.id);
-      else for (const piece of this.#cut(segment)) this.#merger.append(piece, ids);
+      else for (const piece of this.#cut(segment, isStart && i === 0)) this.#pieces.append(piece, ids);
     }
+  }
+
+  #normal(text: string): string {
+    const { settings, charsmap } = this.#prepared;
+    this.#normalize ??= compileNormalizer(settings.normalizer, charsmap);
+    return this.#normalize(text);
   }
 
   /** The text cut at its control tokens: their ids, and the stretches between as they are. */
@@ -121,25 +179,18 @@ export class Tokenizer {
   }
 
   /** Text of ids; bytes that are not UTF-8 become U+FFFD. Throws "bad-input" for an id outside the vocabulary. */
-  decode(ids: readonly number[] | Int32Array, { control = false }: DecodeOptions = {}): string {
-    const pieces: Uint8Array[] = [];
-    let length = 0;
-    for (const id of ids) {
-      const piece = this.bytesOf(id, { control });
-      pieces.push(piece);
-      length += piece.length;
-    }
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const piece of pieces) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  decode(ids: readonly number[] | Int32Array, { control = false, continues = false }: DecodeOptions = {}): string {
+    const shown = control ? [...ids] : [...ids].filter((id) => !this.isControl(id));
+    const all = shown.map((id) => this.bytesOf(id, { control: true }));
+    const pieces = continues ? all : trimStart(all, this.#prepared.settings.decodeStart);
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(pieces));
   }
 
-  /** The bytes that an id adds to a text (a view; do not write). Throws "bad-input" for an id outside the vocabulary. */
-  bytesOf(id: number, { control = false }: DecodeOptions = {}): Uint8Array {
+  /**
+   * The bytes that an id adds to a text that has begun (a view; do not write); nothing for control tokens, unless asked.
+   * Throws "bad-input" for an id outside the vocabulary.
+   */
+  bytesOf(id: number, { control = false }: Pick<DecodeOptions, "control"> = {}): Uint8Array {
     if (!Number.isInteger(id) || id < 0 || id >= this.vocabSize) {
       throw new IroriError("bad-input", {
         what: "a token id is outside the vocabulary",
@@ -148,9 +199,16 @@ export class Tokenizer {
         next: "decode ids with the tokenizer of the model that made them",
       });
     }
-    const { tokenBytes, tokenOffsets } = this.#prepared;
+    const { tokenBytes, tokenOffsets, settings } = this.#prepared;
     if (!control && this.isControl(id)) return tokenBytes.subarray(0, 0);
-    return tokenBytes.subarray(tokenOffsets[id], tokenOffsets[id + 1]);
+    const entry = tokenBytes.subarray(tokenOffsets[id], tokenOffsets[id + 1]);
+    if (settings.decoder.length === 0) return entry;
+    const known = this.#spelled.get(id);
+    if (known !== undefined) return known;
+    this.#decode ??= compileDecoder(settings.decoder);
+    const spelled = this.#decode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(entry));
+    this.#spelled.set(id, spelled);
+    return spelled;
   }
 
   isControl(id: number): boolean {
@@ -160,18 +218,32 @@ export class Tokenizer {
 
   /** One token by itself, control tokens too; a part of a character shows as U+FFFD. */
   tokenText(id: number): string {
-    return this.decode([id], { control: true });
+    return this.decode([id], { control: true, continues: true });
   }
 
-  /** The id of the ordinary token that is exactly this text, undefined where it takes several. */
+  /** The id of the ordinary token that adds exactly this text, undefined where it takes several. */
   idOf(text: string): number | undefined {
     const bytes = new TextEncoder().encode(text);
-    const id = tokenOfBytes(this.#prepared, bytes, bytes.length);
-    return id < 0 ? undefined : id;
+    for (const entry of this.#entriesOf(text)) {
+      const id = tokenOfBytes(this.#prepared, entry, 0, entry.length);
+      if (id >= 0 && Buffer.from(this.bytesOf(id)).equals(bytes)) return id;
+    }
+    return undefined;
   }
 
-  /** Decodes ids as they come, whole characters only. */
-  stream(options: DecodeOptions = {}): TokenStream {
+  /** How a text may be written in the vocabulary: as it is, or as some step of the decoder would have it. */
+  #entriesOf(text: string): Uint8Array[] {
+    const { decoder } = this.#prepared.settings;
+    const written = decoder.flatMap((step) => {
+      if (step.kind === "replace") return [text.replaceAll(step.to, step.from)];
+      if (step.kind === "space-before") return [text.slice(1), (step.unless ?? "") + text];
+      return [];
+    });
+    return [text, ...written].map((entry) => new TextEncoder().encode(entry));
+  }
+
+  /** Decodes ids as they come, whole characters only; they go on with a text. */
+  stream(options: Pick<DecodeOptions, "control"> = {}): TokenStream {
     return new TokenStream((id) => this.bytesOf(id, options));
   }
 
@@ -190,12 +262,10 @@ export class Tokenizer {
   }
 
   #makeFinders(tokens: readonly AddedToken[]): Finders {
-    const { normalizer } = this.#prepared.settings;
-    const normalize = (text: string): string => (normalizer ? text.normalize(normalizer) : text);
     return {
       raw: new AddedTokenFinder(tokens.filter((token) => !token.normalized)),
       normalized: new AddedTokenFinder(
-        tokens.filter((token) => token.normalized).map((token) => ({ ...token, text: normalize(token.text) })),
+        tokens.filter((token) => token.normalized).map((token) => ({ ...token, text: this.#normal(token.text) })),
       ),
     };
   }
