@@ -1,6 +1,6 @@
 // A checkpoint in shards, in float16 or in bfloat16 is the same model: what its numbers are, bit for bit.
 import assert from "node:assert/strict";
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -95,4 +95,19 @@ test("a shard that is missing, or a weight that no shard has, is a sentence", as
   const name = "model.layers.1.mlp.up_proj.weight";
   const lacking = sharded("F32", name);
   await assert.rejects(traced("lacking", lacking), /model\.layers\.1\.mlp\.up_proj\.weight/);
+});
+
+test("a configuration that the tensors contradict: each contradiction is named", async () => {
+  const json = JSON.parse(await readFile(join(golden, "config.json"), "utf8"));
+  const files = { "model.safetensors": safetensors([...weights.keys()], "F32") };
+  const withConfig = (label: string, change: object) =>
+    traced(label, { ...files, "config.json": JSON.stringify({ ...json, ...change }) });
+  await assert.rejects(withConfig("wide", { hidden_size: 48 }), {
+    code: "bad-file",
+    message:
+      /2 layers of 48.*embed_tokens\.weight is \[160,32\] instead of \[160,48\]; .*q_proj\.weight is \[32,32\] instead.*; and \d+ more/,
+  });
+  await assert.rejects(withConfig("deep", { num_hidden_layers: 3 }), /layers\.2\.self_attn\.q_proj\.weight is missing/);
+  await assert.rejects(withConfig("shallow", { num_hidden_layers: 1 }), /layers\.1\.\S+ belongs to a layer beyond 1/);
+  await assert.rejects(withConfig("untied", { tie_word_embeddings: false }), /got lm_head\.weight is missing; fetch/);
 });

@@ -129,6 +129,10 @@ const examples: Readonly<Record<string, () => Example>> = {
     const [ya, yb] = t.linears(x, [f32("a", 4, 32), f32("b", 5, 32)]) as [Value, Value];
     return { outputs: { ya, yb }, values: { x: uniform(3, 32), a: uniform(4, 32), b: uniform(5, 32) } };
   },
+  "product with a transposed table": () => {
+    const w = blocks("w", 16, 64, 8, false, 128);
+    return { outputs: { y: t.matmul(wide, t.transpose(w.value, [1, 0])) }, values: { ...w.values, x: whole(3, 64) } };
+  },
   "quantised linear": () => {
     const outputs: Record<string, Value> = {};
     const values: Record<string, Array_> = { x: whole(3, 64) };

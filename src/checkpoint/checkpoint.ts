@@ -23,6 +23,8 @@ export interface Checkpoint extends AsyncDisposable {
   typeOf(name: string): BlockType;
   /** A tensor's bytes as they are in the file, in memory of their own. */
   read(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Fills `target` with a tensor's bytes from `offset` on. */
+  readPart(name: string, offset: number, target: Uint8Array): Promise<void>;
   /** A tensor's values as float32: quantised types dequantised, wider numbers rounded. */
   readFloat32(name: string): Promise<Float32Array<ArrayBuffer>>;
 }
@@ -129,6 +131,18 @@ class FileCheckpoint implements Checkpoint {
   async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { tensor, file } = this.find(name);
     return await file.read(tensor.offset, tensor.byteLength);
+  }
+
+  async readPart(name: string, offset: number, target: Uint8Array): Promise<void> {
+    const { tensor, file } = this.find(name);
+    if (offset >= 0 && offset + target.length <= tensor.byteLength)
+      return await file.readInto(target, tensor.offset + offset);
+    const got = `bytes ${offset} to ${offset + target.length}`;
+    throw new IroriError("bad-input", {
+      what: `a part of tensor ${quoted(name)}`,
+      got,
+      wanted: `up to ${tensor.byteLength}`,
+    });
   }
 
   async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {

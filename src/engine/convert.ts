@@ -1,8 +1,10 @@
 // From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept exact.
-// It does not know tokenizers, stores or the runtime.
-import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
-import type { BlockType, Checkpoint, TensorInfo } from "../checkpoint/mod.ts";
-import type { Config, Family, Gguf } from "../models/mod.ts";
+// Tensors are read and written piece by piece: memory does not grow with the model. It does not know tokenizers, stores or the runtime.
+import { cancelled, type OnProgress } from "../base/mod.ts";
+import type { BlockType, Checkpoint } from "../checkpoint/mod.ts";
+import type { Config, Family } from "../models/mod.ts";
+import { bytesPerElement, type Coding, exactCoding, floatCoding, Scratch } from "./coding.ts";
+import { type Located, locateAll } from "./locate-weights.ts";
 import type { Form, FormReport, StoredTensor } from "./manifest.ts";
 import type { MappedFileWriter } from "./mapped-file.ts";
 
@@ -10,6 +12,9 @@ export interface ConvertOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: OnProgress | undefined;
 }
+
+/** A piece's values, as float32 and as the checkpoint has them, stay below this. */
+const PIECE_BYTES = 4 << 20;
 
 /** Writes every weight of the family; returns where each lies and what became of each type. */
 export async function convertWeights(
@@ -24,165 +29,130 @@ export async function convertWeights(
   const report = new Map<string, FormReport>();
   const wanted = locateAll(checkpoint, family, config);
   const total = wanted.reduce((sum, { shape }) => sum + product(shape), 0);
+  const target = { file, scratch: new Scratch() };
   let done = 0;
-  for (const { name, shape, info, rows } of wanted) {
-    if (signal?.aborted) throw cancelled("preparing", signal);
-    const type = checkpoint.typeOf(info.name);
-    const bytes = permuteRows(await checkpoint.read(info.name), shape, rows);
-    const stored = isBlocks(form, shape, type)
-      ? await writeBlocks(bytes, shape, type, file)
-      : await writeFloats(bytes, shape, type, file);
-    tensors[name] = stored;
-    addToReport(report, type, shape, stored);
-    done += product(shape);
-    onProgress?.({ step: "prepare", item: name, done: done * 4, total: total * 4, unit: "bytes" });
+  for (const weight of wanted) {
+    const coding = codingOf(checkpoint.typeOf(weight.info.name), weight, form);
+    const onElements = (elements: number) => {
+      if (signal?.aborted) throw cancelled("preparing", signal);
+      done += elements;
+      onProgress?.({ step: "prepare", item: weight.name, done: done * 4, total: total * 4, unit: "bytes" });
+    };
+    const stored = isTurned(weight, coding)
+      ? await writeTurned(checkpoint, weight, coding, target)
+      : await writeRows(checkpoint, weight, coding, target, onElements);
+    if (isTurned(weight, coding)) onElements(product(weight.shape));
+    tensors[weight.name] = stored;
+    addToReport(report, checkpoint.typeOf(weight.info.name).name, coding, product(weight.shape));
   }
   return { tensors, report: [...report.values()] };
 }
 
 /** Blocks are kept where the form wants them and the type has an exact integer form. */
-const isBlocks = (form: Form, shape: readonly number[], type: BlockType): boolean =>
-  form === "blocks" && shape.length === 2 && type.exact !== undefined;
+function codingOf(type: BlockType, { shape, offset }: Located, form: Form): Coding {
+  const isBlocks = form === "blocks" && shape.length === 2 && type.exact !== undefined;
+  return isBlocks ? exactCoding(type) : floatCoding(type, offset);
+}
+
+/** Floats of a transposed tensor are turned here; blocks lie along the rows that the file has, and stay as they are. */
+const isTurned = ({ isTransposed }: Located, { arrays }: Coding): boolean =>
+  isTransposed && arrays[0]?.part === "values";
 
 /** Bytes of the weights file that `convertWeights` would write, but for its gaps. */
 export function convertedBytes(checkpoint: Checkpoint, family: Family, config: Config, form: Form): number {
-  const bytes = ({ shape, info }: Located): number => {
-    const type = checkpoint.typeOf(info.name);
-    if (!isBlocks(form, shape, type)) return 4 * product(shape);
-    const { bits, block, hasMin } = type.exact as NonNullable<BlockType["exact"]>;
-    return product(shape) * (bits / 8 + (hasMin ? 8 : 4) / block);
-  };
+  const bytes = (weight: Located): number =>
+    product(weight.shape) * bytesPerElement(codingOf(checkpoint.typeOf(weight.info.name), weight, form));
   return locateAll(checkpoint, family, config).reduce((sum, each) => sum + bytes(each), 0);
-}
-
-interface Located {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly info: TensorInfo;
-  readonly rows: ((row: number) => number) | undefined;
-}
-
-/** Every weight of the family in the checkpoint. A tensor of a GGUF that no weight stands for would be missed: refused. */
-function locateAll(checkpoint: Checkpoint, family: Family, config: Config): readonly Located[] {
-  const all = [...family.weights(config)].map(([name, shape]) => ({
-    name,
-    shape,
-    ...locate(checkpoint, family, config, name, shape),
-  }));
-  const used = new Set([...all.map(({ info }) => info.name), ...(family.gguf?.settings ?? [])]);
-  const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));
-  if (checkpoint.format !== "gguf" || unused.length === 0) return all;
-  throw new IroriError("unsupported", {
-    what: `${checkpoint.files[0]} holds ${unused.length} tensors that a ${family.name} has no place for`,
-    got: unused.slice(0, 3).join(", "),
-    next: "answers without them would be wrong; another file of the model may do",
-  });
 }
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-function locate(checkpoint: Checkpoint, family: Family, config: Config, name: string, shape: readonly number[]) {
-  const { names, rows } = namesOf(checkpoint, family, config, name);
-  const info = names.map((each) => checkpoint.tensors.get(each)).find((each) => each !== undefined);
-  const stored = names[0] as string;
-  if (info === undefined)
-    throw new IroriError("bad-file", {
-      what: `${checkpoint.files[0]}: the tensor ${stored} is missing`,
-      got: `${checkpoint.tensors.size} tensors`,
-      wanted: `all of a ${family.name} with ${config.layers} layers`,
-      next: "fetch the model again",
-    });
-  if (info.shape.join() !== shape.join())
-    throw new IroriError("bad-file", { what: `tensor ${stored}: shape`, got: `[${info.shape}]`, wanted: `[${shape}]` });
-  return { info, rows };
+interface Target {
+  readonly file: MappedFileWriter;
+  readonly scratch: Scratch;
 }
 
-/** Whether a weight of the family is in the checkpoint, under any of its names. */
-export const hasWeight = (checkpoint: Checkpoint, family: Family, config: Config, name: string): boolean =>
-  namesOf(checkpoint, family, config, name).names.some((each) => checkpoint.tensors.has(each));
-
-/** Names that a weight may have in the checkpoint, the usual one first. */
-function namesOf(checkpoint: Checkpoint, family: Family, config: Config, name: string) {
-  if (checkpoint.format === "gguf") {
-    const { name: stored, rows } = (family.gguf as Gguf<Config>).tensor(config, name);
-    return { names: [stored], rows };
+/** Converts a tensor a few rows at a time. */
+async function writeRows(
+  checkpoint: Checkpoint,
+  { info, rows, isTransposed }: Located,
+  coding: Coding,
+  { file, scratch }: Target,
+  onElements: (elements: number) => void,
+): Promise<StoredTensor> {
+  const width = info.shape.at(-1) ?? 1;
+  const count = product(info.shape) / Math.max(1, width);
+  const rowBytes = info.byteLength / Math.max(1, count);
+  const extents = coding.arrays.map(({ bytesPerElement }) => file.reserve(product(info.shape) * bytesPerElement));
+  const most = Math.max(1, Math.floor(PIECE_BYTES / Math.max(rowBytes, width * 4)));
+  for (let first = 0; first < count; first += most) {
+    const length = Math.min(most, count - first);
+    const bytes = await readRows(checkpoint, info.name, { rowBytes, first, length, rows }, scratch);
+    const arrays = coding.encode(bytes, length * width, scratch);
+    for (const [i, data] of arrays.entries())
+      await file.write(extents[i]!, first * width * (coding.arrays[i]?.bytesPerElement ?? 0), data);
+    onElements(length * width);
   }
-  const { prefix } = family;
-  const names = [name, name.startsWith(prefix) ? name.slice(prefix.length) : `${prefix}${name}`];
-  // checkpoints converted from TensorFlow
-  const old = (each: string) =>
-    each.replace(/LayerNorm\.weight$/, "LayerNorm.gamma").replace(/LayerNorm\.bias$/, "LayerNorm.beta");
-  return { names: [...names, ...names.map(old)], rows: undefined };
+  const stored = coding.stored(info.shape, extents);
+  return isTransposed ? { ...stored, isTransposed } : stored;
 }
 
-/** Row r of the result is row rows(r) of the source; rows of blocks are whole. */
-function permuteRows(
-  bytes: Uint8Array,
-  shape: readonly number[],
-  rows: ((row: number) => number) | undefined,
-): Uint8Array {
-  if (rows === undefined) return bytes;
-  const count = shape[0] as number;
-  const size = bytes.length / count;
-  const moved = new Uint8Array(bytes.length);
-  for (let row = 0; row < count; row++) moved.set(bytes.subarray(rows(row) * size, (rows(row) + 1) * size), row * size);
+interface Rows {
+  readonly rowBytes: number;
+  readonly first: number;
+  readonly length: number;
+  readonly rows: Located["rows"];
+}
+
+/** Rows [first, first + length) of the weight: those of the tensor, or those that `rows` names (they lie close together). */
+async function readRows(
+  checkpoint: Checkpoint,
+  name: string,
+  { rowBytes, first, length, rows }: Rows,
+  scratch: Scratch,
+): Promise<Uint8Array> {
+  const moved = scratch.bytes("rows", length * rowBytes);
+  if (rows === undefined) {
+    await checkpoint.readPart(name, first * rowBytes, moved);
+    return moved;
+  }
+  const from = Array.from({ length }, (_, i) => rows(first + i));
+  const least = from.reduce((a, b) => Math.min(a, b));
+  const last = from.reduce((a, b) => Math.max(a, b));
+  const read = scratch.bytes("read", (last + 1 - least) * rowBytes);
+  await checkpoint.readPart(name, least * rowBytes, read);
+  for (const [i, row] of from.entries()) {
+    const at = (row - least) * rowBytes;
+    moved.set(read.subarray(at, at + rowBytes), i * rowBytes);
+  }
   return moved;
 }
 
-async function writeFloats(
-  bytes: Uint8Array,
-  shape: readonly number[],
-  type: BlockType,
-  file: MappedFileWriter,
+/** Floats of a tensor [N, K] as [K, N]: whole, since its columns lie far apart (a family that needs it is small). */
+async function writeTurned(
+  checkpoint: Checkpoint,
+  { info, shape }: Located,
+  coding: Coding,
+  { file, scratch }: Target,
 ): Promise<StoredTensor> {
-  const values = new Float32Array(product(shape));
-  type.dequantize(bytes, values);
-  return { shape, values: await file.append(values) };
+  const [n, k] = info.shape as [number, number];
+  const values = coding.encode(await checkpoint.read(info.name), n * k, scratch)[0] as Float32Array;
+  const turned = new Float32Array(n * k);
+  for (let row = 0; row < n; row++) for (let i = 0; i < k; i++) turned[i * n + row] = values[row * k + i] as number;
+  return coding.stored(shape, [await file.append(turned)]);
 }
 
-async function writeBlocks(
-  bytes: Uint8Array,
-  shape: readonly number[],
-  type: BlockType,
-  file: MappedFileWriter,
-): Promise<StoredTensor> {
-  const { bits, block, zero, hasMin, split } = type.exact as NonNullable<BlockType["exact"]>;
-  const size = product(shape);
-  const codes = new Uint8Array((size * bits) / 8);
-  const scales = new Float32Array(size / block);
-  const mins = hasMin ? new Float32Array(size / block) : undefined;
-  split(bytes, codes, scales, mins);
-  const stored = {
-    shape,
-    format: { bits, block, zero },
-    codes: await file.append(codes),
-    scales: await file.append(scales),
-  };
-  return mins === undefined ? stored : { ...stored, mins: await file.append(mins) };
-}
-
-function addToReport(
-  report: Map<string, FormReport>,
-  { name: type, isRounded = false }: BlockType,
-  shape: readonly number[],
-  stored: StoredTensor,
-): void {
-  const form =
-    "values" in stored
-      ? "float32"
-      : `${stored.format.bits} bit, blocks of ${stored.format.block}${stored.mins ? " with a min" : ""}`;
-  const bytes =
-    "values" in stored ? stored.values.length : stored.codes.length + stored.scales.length + (stored.mins?.length ?? 0);
+function addToReport(report: Map<string, FormReport>, type: string, coding: Coding, parameters: number): void {
+  const { form, isExact, note } = coding;
   const key = `${type} ${form}`;
   const before = report.get(key);
-  const slow = "format" in stored && stored.format.bits === 8 && stored.format.block < 32;
   report.set(key, {
     type,
     form,
-    isExact: !isRounded,
+    isExact,
     tensors: (before?.tensors ?? 0) + 1,
-    parameters: (before?.parameters ?? 0) + product(shape),
-    bytes: (before?.bytes ?? 0) + bytes,
-    ...(slow && { note: "exact, about 2.5 times slower than blocks of 32" }),
+    parameters: (before?.parameters ?? 0) + parameters,
+    bytes: (before?.bytes ?? 0) + parameters * bytesPerElement(coding),
+    ...(note !== undefined && { note }),
   });
 }

@@ -12,7 +12,11 @@ export interface Extent {
   readonly length: number;
 }
 
-export type StoredTensor = { readonly shape: readonly number[] } & (
+export type StoredTensor = {
+  readonly shape: readonly number[];
+  /** What is stored is the weight's transpose: its blocks lie along the weight's columns. */
+  readonly isTransposed?: boolean;
+} & (
   | { readonly values: Extent }
   | { readonly format: BlockFormat; readonly codes: Extent; readonly scales: Extent; readonly mins?: Extent }
 );

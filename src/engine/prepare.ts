@@ -6,7 +6,8 @@ import { IroriError } from "../base/mod.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/mod.ts";
 import { type Config, type Family, familyOf, familyOfGguf, type Gguf } from "../models/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
-import { type ConvertOptions, convertedBytes, convertWeights, hasWeight } from "./convert.ts";
+import { type ConvertOptions, convertedBytes, convertWeights } from "./convert.ts";
+import { hasWeight } from "./locate-weights.ts";
 import { FILES, type Form, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { stampFile } from "./mapped-check.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
@@ -20,6 +21,7 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Fami
     const config = await (family.gguf as Gguf<Config>).readConfig({
       metadata: checkpoint.metadata,
       has: (tensor) => checkpoint.tensors.has(tensor),
+      shape: (tensor) => checkpoint.tensors.get(tensor)?.shape,
       read: (tensor) => checkpoint.readFloat32(tensor),
     });
     return { family, config };
@@ -69,19 +71,24 @@ export async function prepare(path: string, form: Form, folder: string, options:
 
 type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer" | "sentence"> & { readonly tokenizer?: Tokenizer };
 
-/** A folder whose tokenizer is missing or of a kind that is not run is still a model: of token ids. */
+/** A checkpoint whose tokenizer is missing or of a kind that is not run is still a model: of token ids. */
 async function readTokenizer(checkpoint: Checkpoint, path: string): Promise<Texts> {
-  if (checkpoint.format === "gguf") {
-    const tokenizer = Tokenizer.fromGguf(checkpoint.metadata);
-    return { tokenizer, ...(tokenizer.chatTemplate !== undefined && { chatTemplate: tokenizer.chatTemplate }) };
-  }
-  const sentence = await readSentenceFiles(path);
+  const isGguf = checkpoint.format === "gguf";
+  const sentence = isGguf ? undefined : await readSentenceFiles(path);
   const about = sentence && { sentence };
   try {
-    const { tokenizer, chatTemplate } = await readTokenizerFiles(path);
+    const { tokenizer, chatTemplate } = isGguf ? fromGguf(checkpoint) : await readTokenizerFiles(path);
     return { tokenizer, ...about, ...(chatTemplate !== undefined && { chatTemplate }) };
   } catch (error) {
     if (!(error instanceof IroriError) || (error.code !== "not-found" && error.code !== "unsupported")) throw error;
-    return { ...about, noTokenizer: error.parts.what };
+    return { ...about, noTokenizer: error.message };
   }
+}
+
+function fromGguf({ metadata }: Checkpoint): {
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: string | undefined;
+} {
+  const tokenizer = Tokenizer.fromGguf(metadata);
+  return { tokenizer, chatTemplate: tokenizer.chatTemplate };
 }

@@ -2,7 +2,7 @@
 // It does not know where the arrays lie.
 import { IroriError } from "../base/mod.ts";
 import type { Weights } from "../models/mod.ts";
-import { dequantize, type Value, weight } from "../tensor/mod.ts";
+import { dequantize, transpose, type Value, weight } from "../tensor/mod.ts";
 import type { Manifest, StoredTensor } from "./manifest.ts";
 
 /** The float32 Value of a stored tensor: itself, or its blocks dequantised. Arrays are named `NAME`, `NAME#codes` … */
@@ -22,6 +22,9 @@ function storedWeight(name: string, stored: StoredTensor): Value {
   );
 }
 
+const turned = (value: Value, { isTransposed = false }: StoredTensor): Value =>
+  isTransposed ? transpose(value, [1, 0]) : value;
+
 /** Every weight of a prepared model by its checkpoint name, the same Value for the same name. */
 export function storedWeights({ tensors }: Manifest): Weights {
   const leaves = new Map<string, Value>();
@@ -32,7 +35,7 @@ export function storedWeights({ tensors }: Manifest): Weights {
         what: `the prepared model lacks ${name}`,
         next: "remove it and prepare it again",
       });
-    const value = leaves.get(name) ?? storedWeight(name, stored);
+    const value = leaves.get(name) ?? turned(storedWeight(name, stored), stored);
     leaves.set(name, value);
     return value;
   };

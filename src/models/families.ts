@@ -1,5 +1,5 @@
 // The families Irori knows, one row each.
-import { IroriError } from "../base/mod.ts";
+import { IroriError, nearest } from "../base/mod.ts";
 import { bert, roberta, xlmRoberta } from "./bert.ts";
 import { distilbert } from "./distilbert.ts";
 import type { Config, Decoder, Family } from "./family.ts";
@@ -42,9 +42,18 @@ export function addFamily<C extends Config>(family: Family<C>): void {
 export function familyOf(modelType: string): Family {
   return find(modelType, (family) => family.modelTypes.includes(modelType));
 }
-/** The family of a GGUF's `general.architecture`. */
+/** The family of a GGUF's `general.architecture`; throws "unsupported" with the nearest that are known. */
 export function familyOfGguf(architecture: string): Family {
-  return find(architecture, (family) => family.gguf?.architectures.includes(architecture) ?? false);
+  const family = families.find((each) => each.gguf?.architectures.includes(architecture));
+  if (family !== undefined) return family;
+  const known = families.flatMap((each) => each.gguf?.architectures ?? []);
+  const [near] = nearest(architecture, known, 1);
+  throw new IroriError("unsupported", {
+    what: `the GGUF is of architecture ${JSON.stringify(architecture)}, which Irori does not run`,
+    got: near === undefined ? undefined : `nothing nearer than ${near}`,
+    wanted: known.join(", "),
+    next: "another model, or its safetensors where `irori` knows their model_type, will do",
+  });
 }
 /** A family by its own name, as manifests keep it. */
 export const familyNamed = (name: string): Family => find(name, (each) => each.name === name);

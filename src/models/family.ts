@@ -55,11 +55,17 @@ export interface GgufTensor {
   readonly name: string;
   /** Row r of the family's tensor is row `rows(r)` of the file's. */
   readonly rows?: (row: number) => number;
+  /** The family's values are the file's plus this. */
+  readonly offset?: number;
+  /** The file has rows where the family has columns. */
+  readonly isTransposed?: boolean;
 }
 
 export interface GgufSource {
   readonly metadata: ReadonlyMap<string, unknown>;
   readonly has: (tensor: string) => boolean;
+  /** Outermost first; undefined where there is no such tensor. */
+  readonly shape: (tensor: string) => readonly number[] | undefined;
   readonly read: (tensor: string) => Promise<Float32Array>;
 }
 

@@ -24,6 +24,8 @@ import {
   gatedWeights,
   projections,
 } from "./gated-decoder.ts";
+import { gatedGguf, sandwichNames, windowsOfGguf } from "./gated-gguf.ts";
+import { readMetadata } from "./gguf-metadata.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
@@ -109,5 +111,21 @@ export const gemma2: Family<Gemma2Config> = {
   trace,
   parts: (c) =>
     gatedParts(c, { mlpNorm: "pre_feedforward_layernorm", normOffset: 1, isCapped: c.logitCap !== undefined }),
+  gguf: gatedGguf({
+    architectures: ["gemma2"],
+    names: sandwichNames,
+    normOffset: 1,
+    config: (c, source) => {
+      const { optionalFloat } = readMetadata(source.metadata);
+      return {
+        ...c,
+        // not in the file: of the published models only the one of 46 layers differs
+        scale: (c.layers === 46 ? c.hiddenSize / c.heads : c.headSize) ** -0.5,
+        scoreCap: optionalFloat("attn_logit_softcapping"),
+        logitCap: optionalFloat("final_logit_softcapping"),
+        windows: windowsOfGguf(source, c.layers, (layer) => layer % 2 === 0),
+      };
+    },
+  }),
   head: gatedHead((c, logits) => (c.logitCap === undefined ? logits : softCap(logits, c.logitCap))),
 };

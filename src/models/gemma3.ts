@@ -24,6 +24,8 @@ import {
   gatedWeights,
   projections,
 } from "./gated-decoder.ts";
+import { gatedGguf, sandwichNames, windowsOfGguf } from "./gated-gguf.ts";
+import { readMetadata } from "./gguf-metadata.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
 import { rotaryByKind, rotaryOf } from "./rotary-config.ts";
 import { type Rotary, tablesOf } from "./rotary-tables.ts";
@@ -127,5 +129,25 @@ export const gemma3: Family<Gemma3Config> = {
   trace,
   parts: (c) =>
     gatedParts(c, { mlpNorm: "pre_feedforward_layernorm", normOffset: 1, isCapped: c.logitCap !== undefined }),
+  gguf: gatedGguf({
+    architectures: ["gemma3"],
+    names: sandwichNames,
+    normOffset: 1,
+    config: (c, source) => {
+      const { optionalFloat, optionalInteger } = readMetadata(source.metadata);
+      const pattern = optionalInteger("attention.sliding_window_pattern") ?? 6;
+      return {
+        ...c,
+        // not in the file: of the published models only the one of 62 layers differs
+        scale: (c.layers === 62 ? c.hiddenSize / c.heads : c.headSize) ** -0.5,
+        logitCap: optionalFloat("final_logit_softcapping"),
+        windows: windowsOfGguf(source, c.layers, (layer) => (layer + 1) % pattern !== 0),
+        windowRotary: {
+          ...{ theta: optionalFloat("rope.freq_base_swa") ?? 10000, share: c.rotary.share },
+          scaling: { type: "default" },
+        },
+      };
+    },
+  }),
   head: gatedHead((c, logits) => (c.logitCap === undefined ? logits : softCap(logits, c.logitCap))),
 };

@@ -18,7 +18,8 @@ import {
   tap,
   type Value,
 } from "../tensor/mod.ts";
-import type { Config, Family, Tokens, Weights } from "./family.ts";
+import type { Config, Family, Gguf, Tokens, Weights } from "./family.ts";
+import { readMetadata } from "./gguf-metadata.ts";
 import { activated, addedTo, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import type { Parts } from "./processing.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -30,6 +31,8 @@ export interface Gpt2Config extends Config {
   /** Scores of layer l are also divided by l + 1. */
   readonly isScaledByLayer: boolean;
   readonly isScaled: boolean;
+  /** The head is the embedding. */
+  readonly isTied: boolean;
 }
 
 const schema = z.looseObject({
@@ -44,7 +47,7 @@ const schema = z.looseObject({
   scale_attn_weights: z.boolean().optional(),
   scale_attn_by_inverse_layer_idx: z.boolean().optional(),
   add_cross_attention: z.literal(false).optional(),
-  tie_word_embeddings: z.literal(true).optional(),
+  tie_word_embeddings: z.boolean().optional(),
 });
 
 function parseConfig(json: unknown): Gpt2Config {
@@ -62,6 +65,7 @@ function parseConfig(json: unknown): Gpt2Config {
       epsilon: c.layer_norm_epsilon,
       isScaledByLayer: c.scale_attn_by_inverse_layer_idx ?? false,
       isScaled: c.scale_attn_weights ?? true,
+      isTied: c.tie_word_embeddings ?? true,
     },
     "gpt2",
   );
@@ -89,7 +93,57 @@ const weights = (c: Gpt2Config): ReadonlyMap<string, readonly number[]> =>
     ...inEveryLayer(c.layers, "transformer.h", layerShapes(c)),
     ["transformer.ln_f.weight", [c.hiddenSize]],
     ["transformer.ln_f.bias", [c.hiddenSize]],
+    ...(c.isTied ? [] : [["lm_head.weight", [c.vocabSize, c.hiddenSize]] as const]),
   ]);
+
+const headWeight = (c: Gpt2Config): string => (c.isTied ? "transformer.wte.weight" : "lm_head.weight");
+
+const ggufNames: Readonly<Record<string, string>> = {
+  "transformer.wte": "token_embd",
+  "transformer.wpe": "position_embd",
+  "transformer.ln_f": "output_norm",
+  lm_head: "output",
+  ln_1: "attn_norm",
+  "attn.c_attn": "attn_qkv",
+  "attn.c_proj": "attn_output",
+  ln_2: "ffn_norm",
+  "mlp.c_fc": "ffn_up",
+  "mlp.c_proj": "ffn_down",
+};
+
+const gguf: Gguf<Gpt2Config> = {
+  architectures: ["gpt2"],
+  settings: [],
+  readConfig: async ({ metadata, has, shape }) => {
+    const { integer, float, optionalInteger } = readMetadata(metadata);
+    const heads = integer("attention.head_count");
+    const hiddenSize = integer("embedding_length");
+    return checked(
+      {
+        vocabSize: shape("token_embd.weight")?.[0] ?? 0,
+        hiddenSize,
+        intermediateSize: optionalInteger("feed_forward_length") ?? 4 * hiddenSize,
+        layers: integer("block_count"),
+        heads,
+        kvHeads: heads,
+        headSize: hiddenSize / heads,
+        maxPositions: integer("context_length"),
+        epsilon: float("attention.layer_norm_epsilon"),
+        isScaledByLayer: false,
+        isScaled: true,
+        isTied: !has("output.weight"),
+      },
+      "gpt2",
+    );
+  },
+  tensor: (_, name) => {
+    const layer = /^transformer\.h\.(\d+)\.(.+)$/.exec(name);
+    const [, part = "", kind = ""] = /^(.+)\.(weight|bias)$/.exec(layer?.[2] ?? name) ?? [];
+    const stored = `${layer ? `blk.${layer[1]}.` : ""}${ggufNames[part]}.${kind}`;
+    const isTransposed = kind === "weight" && /^(attn|mlp)\.c_/.test(part);
+    return isTransposed ? { name: stored, isTransposed } : { name: stored };
+  },
+};
 
 function trace(c: Gpt2Config, weight: Weights, tokens: Tokens): Value {
   const shapes = layerShapes(c);
@@ -158,7 +212,8 @@ export const gpt2: Family<Gpt2Config> = {
   trace,
   parts,
   head: {
-    weight: () => "transformer.wte.weight",
-    logits: (c, weight, hidden) => linear(hidden, weight("transformer.wte.weight", [c.vocabSize, c.hiddenSize])),
+    weight: headWeight,
+    logits: (c, weight, hidden) => linear(hidden, weight(headWeight(c), [c.vocabSize, c.hiddenSize])),
   },
+  gguf,
 };

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { gather, linears, mixHeads, reshape, rmsNorm, silu, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedWeights, projections } from "./gated-decoder.ts";
+import { gatedGguf, sandwichNames } from "./gated-gguf.ts";
 import { addedTo, attendByHeads, gatedMlp, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
 import { readSettings } from "./settings.ts";
@@ -63,4 +64,5 @@ export const olmo2: Family<Olmo2Config> = {
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,
   head: gatedHead(),
+  gguf: gatedGguf({ architectures: ["olmo2"], names: sandwichNames, config: (c) => c }),
 };

@@ -4,6 +4,8 @@ import { z } from "zod";
 import { gather, linear, mixHeads, rmsNorm, silu, split, tap, type Value } from "../tensor/mod.ts";
 import type { Family, Tokens, Weights } from "./family.ts";
 import { type GatedConfig, gatedConfig, gatedHead, gatedMembers, gatedParts, gatedWeights } from "./gated-decoder.ts";
+import { gatedGguf, windowsOfGguf, withFactors } from "./gated-gguf.ts";
+import { readMetadata } from "./gguf-metadata.ts";
 import { addedTo, attendByHeads, gated, inLayer } from "./layers.ts";
 import { tablesOf } from "./rotary-tables.ts";
 import { readSettings, size, windowsOf } from "./settings.ts";
@@ -70,4 +72,18 @@ export const phi3: Family<Phi3Config> = {
   trace,
   parts: (c) => gatedParts(c, { attention: ["qkv_proj"], mlp: ["gate_up_proj"] }),
   head: gatedHead(),
+  gguf: gatedGguf({
+    architectures: ["phi3"],
+    settings: ["rope_factors_short.weight", "rope_factors_long.weight"],
+    config: async (c, source) => {
+      const { optionalInteger, optionalFloat } = readMetadata(source.metadata);
+      const original = optionalInteger("rope.scaling.original_context_length") ?? c.maxPositions;
+      const isLong = source.has("rope_factors_short.weight");
+      // as with longrope in config.json: texts within the original positions
+      const whole = isLong ? { ...c, maxPositions: Math.min(original, c.maxPositions) } : c;
+      const magnitude = optionalFloat("rope.scaling.attn_factor");
+      const turned = await withFactors(whole, source, "rope_factors_short.weight", magnitude);
+      return { ...turned, windows: windowsOfGguf(source, c.layers) };
+    },
+  }),
 };

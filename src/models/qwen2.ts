@@ -2,6 +2,7 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
+import { gatedGguf, windowsOfGguf } from "./gated-gguf.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen2Config extends GatedConfig {
@@ -33,5 +34,9 @@ export const qwen2 = gatedFamily<Qwen2Config>({
     "self_attn.q_proj.bias": [c.heads * c.headSize],
     "self_attn.k_proj.bias": [c.kvHeads * c.headSize],
     "self_attn.v_proj.bias": [c.kvHeads * c.headSize],
+  }),
+  gguf: gatedGguf({
+    architectures: ["qwen2"],
+    config: (c, source) => ({ ...c, windows: windowsOfGguf(source, c.layers) }),
   }),
 });

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { rmsNorm } from "../tensor/mod.ts";
 import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
+import { gatedGguf, windowsOfGguf } from "./gated-gguf.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Qwen3Config extends GatedConfig {
@@ -34,6 +35,10 @@ export const qwen3 = gatedFamily<Qwen3Config>({
   more: (c) => ({
     "self_attn.q_norm.weight": [c.headSize],
     "self_attn.k_norm.weight": [c.headSize],
+  }),
+  gguf: gatedGguf({
+    architectures: ["qwen3"],
+    config: (c, source) => ({ ...c, windows: windowsOfGguf(source, c.layers) }),
   }),
   attention: (c, _, w) => ({
     normalize: (y, part) => rmsNorm(y, w(`self_attn.${part}_norm.weight`), c.epsilon),

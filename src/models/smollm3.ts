@@ -2,6 +2,7 @@
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names.
 import { z } from "zod";
 import { type GatedConfig, gatedConfig, gatedFamily, gatedMembers } from "./gated-decoder.ts";
+import { gatedGguf } from "./gated-gguf.ts";
 import { layerTypes, readSettings, size, windowsOf } from "./settings.ts";
 
 export interface Smollm3Config extends GatedConfig {
@@ -38,5 +39,15 @@ function parseConfig(json: unknown): Smollm3Config {
 export const smollm3 = gatedFamily<Smollm3Config>({
   name: "smollm3",
   parseConfig,
+  // the files do not tell which layers are turned: all of the published models' do, but every fourth
+  gguf: gatedGguf({
+    architectures: ["smollm3"],
+    isInterleaved: true,
+    config: (c) => ({
+      ...c,
+      isRotated: Array.from({ length: c.layers }, (_, l) => (l + 1) % 4 !== 0),
+      windows: new Array<null>(c.layers).fill(null),
+    }),
+  }),
   attention: (c, l, _, tables) => ({ tables: c.isRotated[l] ? tables : undefined }),
 });

@@ -224,7 +224,7 @@ function applyOptions(ort: Ort, settings: Handle, options: CompileOptions): void
     ort.call("SetOptimizedModelFilePath", settings, options.savePrepackedTo.modelPath);
     entries["session.save_external_prepacked_constant_initializers"] = "1";
     entries["session.optimized_model_external_initializers_file_name"] = options.savePrepackedTo.fileName;
-    entries["session.optimized_model_external_initializers_min_size_in_bytes"] = "100";
+    entries["session.optimized_model_external_initializers_min_size_in_bytes"] = "0";
   }
   for (const [key, value] of Object.entries(entries)) ort.call("AddSessionConfigEntry", settings, key, value);
 }

@@ -14,9 +14,11 @@ import {
   isLinear,
   isLinears,
   isMixHeads,
+  linear,
+  untransposed,
 } from "./linear.ts";
 import { add, concat, isAdd, mul, split } from "./ops.ts";
-import { gather, isGather } from "./products.ts";
+import { gather, isGather, isMatmul } from "./products.ts";
 import { type Node, scalar, type Value } from "./value.ts";
 
 export interface Fusion {
@@ -55,6 +57,13 @@ const quantizedLinear: Rule = ({ node, inputs: [x, w] }) =>
   isLinear(node) && x && w?.rank === 2 && isDequantize(w.node)
     ? [blockLinear(x, w.node.inputs, formatOf(w.node))]
     : undefined;
+
+/** Blocks lie along the rows of W: a product with its transpose is a linear layer (GPT-2's weights). */
+const productWithTransposed: Rule = ({ node, inputs: [x, w] }) => {
+  const { transA, transB, alpha } = node.attrs;
+  const table = isMatmul(node) && x && w && !transA && !transB && alpha === 1 ? untransposed(w) : undefined;
+  return x && table && isDequantize(table.node) ? [linear(x, table)] : undefined;
+};
 
 const sameFormat = (nodes: readonly Node[]): boolean =>
   nodes.every((node) => isDequantize(node) && node.inputs.length === (nodes[0] as Node).inputs.length) &&
@@ -113,6 +122,7 @@ export const fusions: readonly Fusion[] = [
   { name: "gather of quantised rows", rule: gatherQuantized },
   { name: "quantised linears of one input", rule: quantizedLinears },
   { name: "linears apart", rule: separateLinears },
+  { name: "product with a transposed table", rule: productWithTransposed },
   { name: "quantised linear", rule: quantizedLinear },
   { name: "skip + norm", rule: skipNorm },
   { name: "attention over a KV cache", rule: cachedAttentionKernel },

@@ -10,6 +10,7 @@ import {
   concat,
   equal,
   expandTo,
+  isTranspose,
   mul,
   reshape,
   shiftRight,
@@ -191,10 +192,15 @@ export const blockSums = (x: Value, block: number): Value => {
   return matmul(x, reshape(expandTo(cast(same, "float32"), [blocks, block, blocks]), [size, blocks]));
 };
 
+/** W of a value that is Wᵀ, rank 2. */
+export const untransposed = ({ rank, node }: Value): Value | undefined =>
+  rank === 2 && isTranspose(node) ? node.inputs[0] : undefined;
+
 /** Of each result of a linear layer (one or several over the same input), the weight it multiplies with, by checkpoint name. */
 export function weightsMultiplied(node: Node): readonly (string | undefined)[] {
   if (![linearOp, linearsOp, mixHeadsOp].includes(node.op) && !isMatmul(node)) return [];
-  return node.inputs.slice(1).map(({ node: { op, attrs, inputs } }) => {
+  return node.inputs.slice(1).map((weight) => {
+    const { op, attrs, inputs } = (untransposed(weight) ?? weight).node;
     // blocks of a quantised weight are named NAME#codes, NAME#scales …
     const leaf = op === dequantizeOp ? inputs[0]?.node : { op, attrs };
     return leaf?.op === weightOp ? (leaf.attrs.name as string).replace(/#codes$/, "") : undefined;

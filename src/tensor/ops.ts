@@ -209,6 +209,7 @@ const transposeOp = defineOp({
   },
 });
 export const transpose = (x: Value, perm: readonly number[]): Value => apply(transposeOp, [x], { perm });
+export const isTranspose = (node: { readonly op: Op }): boolean => node.op === transposeOp;
 
 const expandOp = defineOp({
   name: "expand",

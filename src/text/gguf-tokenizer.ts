@@ -19,6 +19,8 @@ interface Vocabulary {
 
 export function partsFromGguf(metadata: ReadonlyMap<string, unknown>): TokenizerParts {
   const keys = new GgufKeys(metadata);
+  if (!metadata.has("tokenizer.ggml.model"))
+    throw new IroriError("not-found", { what: "the GGUF file holds no tokenizer", wanted: "tokenizer.ggml.model" });
   const model = keys.text("model");
   const read = Object.hasOwn(readers, model) ? readers[model] : undefined;
   if (read === undefined)

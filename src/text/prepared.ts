@@ -112,7 +112,7 @@ function find(prepared: Prepared, hash: number, bytes: Uint8Array, start: number
 }
 
 function equals(
-  { tokenOffsets, tokenBytes }: Prepared,
+  { tokenOffsets, tokenBytes }: Pick<Sections, "tokenOffsets" | "tokenBytes">,
   id: number,
   bytes: Uint8Array,
   start: number,
@@ -162,19 +162,42 @@ export function mergeSlotTable(merges: Int32Array): Int32Array {
   return slots;
 }
 
-export function tokenSlotTable(
-  { tokenOffsets, tokenBytes }: Pick<Sections, "tokenOffsets" | "tokenBytes">,
-  ids: readonly number[],
-): Int32Array {
-  const slots = new Int32Array(slotCount(ids.length));
-  for (const id of ids) {
-    const [start, end] = [tokenOffsets[id] as number, tokenOffsets[id + 1] as number];
-    if (start === end) continue;
-    let slot = bytesHash(tokenBytes, start, end) & (slots.length - 1);
-    while (slots[slot] !== 0) slot = (slot + 1) & (slots.length - 1);
-    slots[slot] = id + 1;
+/** The table of tokens by their bytes, while it is filled. */
+export class TokenSlots {
+  readonly table: Int32Array;
+  /** Bytes of the longest token that was added. */
+  longest = 0;
+  readonly #tokens: Pick<Sections, "tokenOffsets" | "tokenBytes">;
+
+  constructor(tokens: Pick<Sections, "tokenOffsets" | "tokenBytes">, count: number) {
+    this.#tokens = tokens;
+    this.table = new Int32Array(slotCount(count));
   }
-  return slots;
+
+  /** Adds a token, unless it has no bytes or one with the same bytes is there. */
+  add(id: number): void {
+    const { tokenOffsets, tokenBytes } = this.#tokens;
+    const [start, end] = [tokenOffsets[id] as number, tokenOffsets[id + 1] as number];
+    if (start === end) return;
+    const slot = this.#slotOf(tokenBytes, start, end);
+    if (this.table[slot] !== 0) return;
+    this.table[slot] = id + 1;
+    this.longest = Math.max(this.longest, end - start);
+  }
+
+  /** The id of the token of these bytes, -1 where there is none. */
+  find(bytes: Uint8Array): number {
+    return (this.table[this.#slotOf(bytes, 0, bytes.length)] as number) - 1;
+  }
+
+  /** The slot of these bytes, or the free one where they would go. */
+  #slotOf(bytes: Uint8Array, start: number, end: number): number {
+    const mask = this.table.length - 1;
+    for (let slot = bytesHash(bytes, start, end) & mask; ; slot = (slot + 1) & mask) {
+      const id = (this.table[slot] as number) - 1;
+      if (id < 0 || equals(this.#tokens, id, bytes, start, end)) return slot;
+    }
+  }
 }
 
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
