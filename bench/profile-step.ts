@@ -52,7 +52,7 @@ async function prepared(): Promise<{ folder: string; manifest: Manifest }> {
 
 /** For each stage of the step, the trace of RUNS runs of `tokens` tokens each. */
 async function profile(tokens: number): Promise<TraceEvent[][]> {
-  const known = await readStep(folder, runtime, 1);
+  const known = await readStep({ folder, runtime, kernels: "own" }, 1);
   if (known === undefined) throw new IroriError("not-found", { what: `${folder} holds no packed step of one row` });
   const into = await mkdtemp(join(tmpdir(), "irori-profile-"));
   try {
@@ -61,7 +61,7 @@ async function profile(tokens: number): Promise<TraceEvent[][]> {
       step.push(
         await runtime.compile(bytes, {
           weightsFolder: folder,
-          prepack: isPrepacked(manifest),
+          prepack: isPrepacked(manifest, "own"),
           optimization: "off",
           memoryPattern: false,
           profileTo: join(into, `stage${i}`),

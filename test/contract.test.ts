@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { Engine, type Form, GREEDY, type Lease } from "../src/engine/mod.ts";
+import { Engine, GREEDY, type Lease, type LeaseForm } from "../src/engine/mod.ts";
 import type { Resident } from "../src/engine/resident.ts";
 import { Runtime } from "../src/runtime/mod.ts";
 import { relativeError } from "./evaluate.ts";
@@ -15,13 +15,15 @@ const TEXT =
 /** Room for the tokens of these tests. */
 const CONTEXT = 64;
 
-for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
+for (const form of ["blocks", "int8", "f32"] as const satisfies readonly LeaseForm[])
   describe(`the ${form} form of a real model`, () => {
     let home: string;
     let engine: Engine;
     let runtime: Runtime;
     let resident: Resident;
     let ids: number[];
+    let folder: string;
+    const kernels = form === "int8" ? "int8" : "own";
     before(async () => {
       ({ home } = await smollm2());
       engine = await Engine.open({
@@ -32,9 +34,9 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
         now: () => performance.now(),
       });
       const stored = await engine.pull("smollm2-135m");
-      const folder = await engine.prepare(stored, form);
+      folder = await engine.prepare(stored, form === "int8" ? "blocks" : form);
       runtime = await Runtime.open({ threads: 2, spinning: false });
-      resident = await openResident(folder, runtime);
+      resident = await openResident(folder, runtime, kernels);
       ids = resident.tokenizer.encode(TEXT).slice(0, 48);
     });
     after(async () => {
@@ -45,7 +47,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
 
     const bytesOf = (x: Float32Array): Buffer => Buffer.from(x.buffer, x.byteOffset, x.byteLength);
     const assertEqual = (got: Float32Array, wanted: Float32Array, what: string): void => {
-      if (form === "blocks")
+      if (form !== "f32")
         assert.ok(
           bytesOf(got).equals(bytesOf(wanted)),
           `${what}: other bits, relative error ${relativeError(got, wanted)}`,
@@ -79,8 +81,7 @@ for (const form of ["blocks", "f32"] as const satisfies readonly Form[])
     });
 
     test("a model opened again gives the same logits", async () => {
-      const folder = engine.store.preparedFolder(await engine.pull("smollm2-135m"), form);
-      await using again = await openResident(folder, runtime);
+      await using again = await openResident(folder, runtime, kernels);
       const wanted = await logitsOf(resident, ids, [ids.length]);
       assertEqual(await logitsOf(again, ids, [ids.length]), wanted, "reopened");
     });

@@ -218,6 +218,7 @@ const cases: readonly Case[] = [
     shapes: [[2, 2, 3], [2, 2, 3], [3]],
     build: (a, b, w) => of("skipRmsNorm", [a, b, w], { epsilon: 1e-5 }),
   },
+  { name: "unitRows", shapes: [[2, 3]], build: (x) => of("unitRows", [x]) },
   { name: "addProduct", shapes: [[2, 4], S, [4, 3]], build: (c, a, b) => of("addProduct", [c, a, b]) },
   // their kernels round: the bodies alone are differentiated
   {
@@ -246,8 +247,8 @@ const without: Readonly<Record<string, string>> = {
   ...{ input: "a leaf", weight: "a leaf", constant: "a leaf" },
   ...{ less: "bool", lessEqual: "bool", equal: "bool", and: "bool" },
   ...{ bitAnd: "whole numbers", shiftRight: "whole numbers", cast: "whole numbers", dims: "whole numbers" },
-  ...{ arange: "whole numbers", positionsFrom: "whole numbers" },
-  ...{ topK: "an answer's candidates", scatterRows: "a KvCache is written in place" },
+  ...{ arange: "whole numbers", positionsFrom: "whole numbers", round: "whole numbers" },
+  ...{ int8Product: "rounds its input", topK: "an answer's candidates", scatterRows: "a KvCache is written in place" },
   ...{ cachedAttention: "over a KvCache", groupQueryAttention: "over a KvCache", spareToken: "over a KvCache" },
 };
 

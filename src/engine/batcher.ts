@@ -12,6 +12,8 @@ import type { Turns } from "./turns.ts";
 
 /** Rows of one step at most. */
 const MOST_ROWS = 16;
+/** In the place of a number of rows: the step that reads prompts. */
+const FOR_PROMPTS = 0;
 /** Tokens of a chunk while other rows want their next token: they wait for it. */
 const SMALL_CHUNK = 64;
 /** Positions of one run at most that are looked at: each brings a row of logits. */
@@ -25,6 +27,8 @@ export interface Ask {
   readonly temperature: number;
   /** Where it looks: at what follows the last token (default), or each of them. */
   readonly look?: "last" | "each" | undefined;
+  /** Whether these tokens were given, not made. Default false. */
+  readonly isPrompt?: boolean | undefined;
   /** The step of a row that is changed inside. */
   readonly own?: BoundStep | undefined;
   /** Called when its turn comes first: how many of the tokens the cache has meanwhile. Where these are all, nothing is fed. */
@@ -49,6 +53,8 @@ export interface BatcherOptions {
   readonly config: Config;
   /** The step of so many rows: a power of two. */
   readonly step: (rows: number) => Promise<Step>;
+  /** The step that reads prompts, where that is another one. */
+  readonly promptStep?: (() => Promise<Step>) | undefined;
   readonly turns: Turns;
 }
 
@@ -58,6 +64,7 @@ export class Batcher implements AsyncDisposable {
   readonly #running = new Set<Asked>();
   readonly #steps = new Map<number, BoundStep>();
   readonly #opening = new Map<number, Promise<BoundStep>>();
+
   /** Caches of rows that are gone, while a run may still be over them. */
   readonly #gone = new Set<KvCache>();
   #loop: Promise<void> | undefined;
@@ -70,6 +77,7 @@ export class Batcher implements AsyncDisposable {
 
   /** Opens the steps for so many rows at once, so that they are there when they are needed. */
   async open(rows: number): Promise<void> {
+    await this.#open(FOR_PROMPTS);
     for (let size = 1; ; size *= 2) {
       await this.#open(size);
       if (size >= Math.min(rows, MOST_ROWS)) return;
@@ -152,7 +160,8 @@ export class Batcher implements AsyncDisposable {
 
   /** One run of a row's tokens, `most` of them. */
   async #alone(ask: Asked, most: number, known?: BoundStep): Promise<void> {
-    const step = ask.own ?? known ?? (await this.#open(1).catch((error: unknown) => this.#fail(ask, error)));
+    const open = () => this.#open(ask.isPrompt ? FOR_PROMPTS : 1).catch((error: unknown) => this.#fail(ask, error));
+    const step = ask.own ?? known ?? (await open());
     if (step === undefined || !(this.#running.has(ask) || this.#start(ask))) return;
     if (ask.done === 0 && ask.skip) {
       ask.done = Math.min(ask.skip(), ask.ids.length);
@@ -225,11 +234,12 @@ export class Batcher implements AsyncDisposable {
 
   /** Single flight; a failure is forgotten, so that the next one tries again. */
   #open(rows: number): Promise<BoundStep> {
-    const { step, config } = this.#options;
+    const { step, promptStep, config } = this.#options;
+    if (rows === FOR_PROMPTS && promptStep === undefined) return this.#open(1);
     const known = this.#opening.get(rows);
     if (known !== undefined) return known;
-    const opening = step(rows).then((programs) => {
-      const bound = new BoundStep(programs, rows, config);
+    const opening = (rows === FOR_PROMPTS && promptStep ? promptStep() : step(rows)).then((programs) => {
+      const bound = new BoundStep(programs, rows === FOR_PROMPTS ? 1 : rows, config);
       this.#steps.set(rows, bound);
       return bound;
     });
@@ -248,8 +258,8 @@ export class Batcher implements AsyncDisposable {
   }
 }
 
-/** One token whose successor is wanted. */
-const isNext = ({ ids, look }: Ask): boolean => ids.length === 1 && look !== "each";
+/** One token that was made, whose successor is wanted. */
+const isNext = ({ ids, look, isPrompt }: Ask): boolean => ids.length === 1 && look !== "each" && !isPrompt;
 
 const mostUrgent = (asks: readonly Asked[]): Asked | undefined =>
   asks.toSorted((a, b) => b.urgency - a.urgency || a.row - b.row)[0];

@@ -5,6 +5,7 @@ import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
 import { Lease } from "./lease.ts";
 import type { Form } from "./manifest.ts";
+import type { Kernels } from "./packed.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { Turns } from "./turns.ts";
@@ -31,9 +32,17 @@ export interface EngineOptions {
   readonly onEvent?: ((event: EngineEvent) => void) | undefined;
 }
 
+/** How a resident model computes: "int8" is made of the prepared form "blocks". */
+export type LeaseForm = Form | "int8";
+
 export interface LeaseOptions {
-  /** Default "blocks", the serving form. */
-  readonly form?: Form | undefined;
+  /**
+   * Default "blocks": quantised blocks as the file has them, quickest for one answer. "int8": the same weights with one scale a
+   * channel in 8-bit products, quickest for prompts and many answers. "f32": for the lab.
+   */
+  readonly form?: LeaseForm | undefined;
+  /** Read prompts as the form "int8" does, make answers as `form` does. Default false. */
+  readonly hasInt8Prompts?: boolean | undefined;
   /** false opens the tokenizer only; the Program opens when something runs. Default true. */
   readonly warm?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -86,12 +95,12 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Opened once for any number of callers; each has its own progress and its own cancel. */
-  async #resident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
-    const key = `${form} ${model}`;
+  async #resident(model: string, form: LeaseForm, options: LeaseOptions): Promise<Resident> {
+    const key = `${form}${options.hasInt8Prompts ? " with int8 prompts" : ""} ${model}`;
     if (options.signal?.aborted) throw cancelled(`opening ${model}`, options.signal);
     const known = this.#residents.get(key);
     if (known !== undefined) return known;
-    return this.#openings.run(`opening ${model} as ${form}`, options, async (work) => {
+    return this.#openings.run(`opening ${key}`, options, async (work) => {
       const resident = await this.#openResident(model, form, { ...options, ...work });
       this.#residents.set(key, resident);
       return resident;
@@ -104,15 +113,18 @@ export class Engine implements AsyncDisposable {
     return this.#options.budgetBytes() - untouched;
   }
 
-  async #openResident(model: string, form: Form, options: LeaseOptions): Promise<Resident> {
+  async #openResident(model: string, leased: LeaseForm, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
+    const form: Form = leased === "int8" ? "blocks" : leased;
+    const answer: Kernels = leased === "int8" ? "int8" : "own";
+    const kernels = { answer, prompt: options.hasInt8Prompts ? "int8" : answer } as const;
     const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
       const onAny = (event: EngineEvent) => onEvent?.(event);
       return Resident.open({
-        ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true },
+        ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true, kernels },
         ...{
           turns: this.#turns,
           budgetBytes: () => this.#freeBytes(),

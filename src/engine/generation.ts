@@ -187,7 +187,7 @@ class Making implements Disposable {
     for (let done = 0; done < end; ) {
       const row = await this.#ready();
       const from = row.cache.length;
-      candidates = await this.#feed(row, this.#all.slice(from, from + CHUNK));
+      candidates = await this.#feed(row, end);
       yield* captured(row, from);
       done = row.cache.length;
       yield { type: "prefill", done: Math.min(done, total), total };
@@ -201,17 +201,16 @@ class Making implements Disposable {
     while (this.#stop === undefined) {
       const row = await this.#ready();
       const { length } = row.cache;
-      const missing = this.#all.length - 1 - length;
-      if (missing > 0) {
+      if (length < this.#all.length - 1) {
         // the answer was paused, and what its cache held was given up
-        await this.#feed(row, this.#all.slice(length, length + Math.min(CHUNK, missing)));
+        await this.#feed(row, this.#all.length - 1);
         continue;
       }
       const drafted = this.#request.speculate && !this.#setting.own ? draft(this.#all, this.#room) : [];
       if (!this.#hasRoom(row, 1 + drafted.length)) return "no-room";
       if (drafted.length > 0) yield* await this.#try(row, drafted);
       else {
-        const candidates = await this.#feed(row, this.#all.slice(-1));
+        const candidates = await this.#feed(row, this.#all.length);
         yield* captured(row, length);
         yield this.#choose(candidates as Candidates);
       }
@@ -240,15 +239,20 @@ class Making implements Disposable {
     return this.#row;
   }
 
-  /** Feeds tokens, but for those that others have fed meanwhile; what follows the last, where that was fed. */
-  #feed(row: Row, ids: readonly number[]): Promise<Candidates | undefined> {
-    const isFirst = row.cache.length === 0 && this.#setting.own === undefined;
+  /** Feeds tokens up to `end`, a chunk at most, but for those that others have fed meanwhile; what follows them, where any were fed. */
+  #feed(row: Row, end: number): Promise<Candidates | undefined> {
+    const { ids, begin = [], sampling } = this.#request;
+    const from = row.cache.length;
+    const given = ids.length + begin.length;
+    const isPrompt = from < given;
+    const tokens = this.#all.slice(from, Math.min(from + CHUNK, end, isPrompt ? given : end));
     const skip = () => {
       const shared = this.#setting.memory.share(row.cache);
-      this.#reused ??= Math.min(shared, this.#request.ids.length);
+      this.#reused ??= Math.min(shared, ids.length);
       return shared;
     };
-    return row.feed(ids, { temperature: this.#request.sampling.temperature, ...(isFirst && { skip }) });
+    const isFirst = from === 0 && this.#setting.own === undefined;
+    return row.feed(tokens, { temperature: sampling.temperature, isPrompt, ...(isFirst && { skip }) });
   }
 
   /** Whether the row's cache has room for so many more tokens, perhaps after it has grown. */

@@ -19,7 +19,7 @@ export class MappedFileWriter implements AsyncDisposable {
   }
 
   /** Appends an array at the next page boundary. */
-  async append(data: Uint8Array | Float32Array): Promise<Extent> {
+  async append(data: Uint8Array | Int8Array | Float32Array): Promise<Extent> {
     const extent = this.reserve(data.byteLength);
     await this.write(extent, 0, data);
     return extent;
@@ -33,7 +33,7 @@ export class MappedFileWriter implements AsyncDisposable {
   }
 
   /** Writes a part of an array, `at` bytes from its beginning. */
-  async write({ offset }: Extent, at: number, data: Uint8Array | Float32Array): Promise<void> {
+  async write({ offset }: Extent, at: number, data: Uint8Array | Int8Array | Float32Array): Promise<void> {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await this.#file.write(bytes, done, bytes.length - done, offset + at + done);

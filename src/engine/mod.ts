@@ -1,4 +1,4 @@
-export { Engine, type EngineOptions, type LeaseOptions } from "./engine.ts";
+export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
 export { type GenerateRequest, Lease, type Prompt } from "./lease.ts";

@@ -7,10 +7,13 @@ import { IroriError } from "../base/mod.ts";
 import { decoderNamed } from "../models/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import {
+  type Fusion,
   fold,
   fuse,
+  fusions,
   type Graph,
   graphHash,
+  int8Fusions,
   onnxBytes,
   rewrite,
   type WeightLocation,
@@ -21,8 +24,10 @@ import { extentsOf, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
 import {
   isPrepacked,
+  type Kernels,
   PACK_VERSION,
   type Packed,
+  type PackSite,
   packName,
   packVersionOf,
   readPacked,
@@ -36,6 +41,8 @@ import { prepack, readBy } from "./prepack.ts";
 import { stagesOf, stepGraph } from "./step.ts";
 import { storedWeights } from "./stored-weight.ts";
 
+const FUSIONS: Readonly<Record<Kernels, readonly Fusion[]>> = { own: fusions, int8: int8Fusions };
+
 /** Weights computed from others, before they are prepacked. */
 const DERIVED = "derived.bin";
 
@@ -44,10 +51,10 @@ const stepOf = (manifest: Manifest, rows: number): Graph =>
   stepGraph(decoderNamed(manifest.family), manifest.config, storedWeights(manifest), rows);
 
 /** The stages of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
-export async function makeStep(folder: string, manifest: Manifest, runtime: Runtime, rows: number): Promise<StepFile> {
-  const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+export async function makeStep(site: PackSite, manifest: Manifest, rows: number): Promise<StepFile> {
+  const packed = (await wholePacked(site)) ?? (await packModel(site, manifest));
   const offsetsInside = new Set(packed.offsetsInside);
-  const stages = stagesOf(stepOf(manifest, rows), manifest.config).map((stage) =>
+  const stages = stagesOf(stepOf(manifest, rows), manifest.config, FUSIONS[site.kernels]).map((stage) =>
     stageOf(withOffsetsInside(fold(stage).graph, offsetsInside), (name) => packed.locations[name]),
   );
   return writeStep(packed, rows, stages);
@@ -59,17 +66,12 @@ export interface ChangedStep extends StepFile {
 }
 
 /** The step of one row with changes, over the same pages as the others. */
-export async function makeChanged(
-  folder: string,
-  manifest: Manifest,
-  runtime: Runtime,
-  change: StepChange,
-): Promise<ChangedStep> {
-  const packed = (await wholePacked(folder, runtime)) ?? (await packModel(folder, manifest, runtime));
+export async function makeChanged(site: PackSite, manifest: Manifest, change: StepChange): Promise<ChangedStep> {
+  const packed = (await wholePacked(site)) ?? (await packModel(site, manifest));
   const headWeight = decoderNamed(manifest.family).head.weight(manifest.config);
   const { graph, shapes } = changedGraph(stepOf(manifest, 1), change, headWeight);
   const raw = locateIn(manifest);
-  const stages = stagesOf(graph, manifest.config).map((stage) =>
+  const stages = stagesOf(graph, manifest.config, FUSIONS[site.kernels]).map((stage) =>
     stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
   );
   return { stages, check: packed.check, shapes };
@@ -89,8 +91,8 @@ function overPages(stage: Graph, { locations, offsetsInside }: Packed): Graph {
 }
 
 /** The packed form; undefined where there is none, or one that is damaged. */
-const wholePacked = (folder: string, runtime: Runtime): Promise<Packed | undefined> =>
-  readPacked(folder, runtime).catch((error: unknown) => {
+const wholePacked = (site: PackSite): Promise<Packed | undefined> =>
+  readPacked(site).catch((error: unknown) => {
     if (error instanceof IroriError && error.code === "bad-file") return undefined;
     throw error;
   });
@@ -100,28 +102,28 @@ const stageOf = (stage: Graph, locate: (name: string) => WeightLocation | undefi
   bytes: onnxBytes(stage, { locate }),
 });
 
-async function packModel(folder: string, manifest: Manifest, runtime: Runtime): Promise<Packed> {
-  const name = packName(runtime);
+async function packModel(site: PackSite, manifest: Manifest): Promise<Packed> {
+  const { folder } = site;
   await removeLeftovers(folder);
   const staging = join(folder, `${STAGING}${process.pid}-${randomUUID()}`);
   await mkdir(staging);
   try {
-    await pack(folder, staging, name, manifest, runtime);
-    await publish(staging, folder, runtime);
+    await pack(site, staging, manifest);
+    await publish(staging, site);
     await removeOlder(folder);
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
-  return (await readPacked(folder, runtime)) as Packed;
+  return (await readPacked(site)) as Packed;
 }
 
 /** Puts the packed folder in its place. Another process may have been faster: its pages are the same; a broken one gives way. */
-async function publish(staging: string, folder: string, runtime: Runtime): Promise<void> {
-  const into = () => rename(staging, join(folder, packName(runtime)));
+async function publish(staging: string, site: PackSite): Promise<void> {
+  const into = () => rename(staging, join(site.folder, packName(site)));
   await into().catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST" && error.code !== "EPERM") throw error;
-    if ((await wholePacked(folder, runtime)) !== undefined) return;
-    await removePacked(folder, runtime);
+    if ((await wholePacked(site)) !== undefined) return;
+    await removePacked(site);
     await into();
   });
 }
@@ -150,15 +152,11 @@ async function removeOlder(folder: string): Promise<void> {
   for (const name of older) await rm(join(folder, name), { recursive: true, force: true });
 }
 
-async function pack(
-  folder: string,
-  staging: string,
-  name: string,
-  manifest: Manifest,
-  runtime: Runtime,
-): Promise<void> {
+async function pack(site: PackSite, staging: string, manifest: Manifest): Promise<void> {
+  const { folder, runtime, kernels } = site;
+  const name = packName(site);
   const raw = locateIn(manifest);
-  const { graph, derived } = fold(fuse(stepOf(manifest, 1)));
+  const { graph, derived } = fold(fuse(stepOf(manifest, 1), FUSIONS[kernels]));
   const stagingName = staging.slice(folder.length + 1);
   const { located: derivedAt, written: derivedWritten } = await writeDerived(
     derived,
@@ -169,7 +167,7 @@ async function pack(
     runtime,
   );
   const whole = (weight: string) => derivedAt[weight] ?? raw(weight);
-  const { locations, offsetsInside, check, pages } = isPrepacked(manifest)
+  const { locations, offsetsInside, check, pages } = isPrepacked(manifest, kernels)
     ? await prepack(graph, { folder, staging, locate: whole, runtime })
     : { locations: located([...extentsOf(manifest).keys(), ...Object.keys(derivedAt)], whole), ...NOTHING_INSIDE };
   if (pages !== undefined) await rm(join(staging, DERIVED), { force: true });
@@ -212,7 +210,7 @@ async function writeDerived(
   const values = await program.run({});
   await using file = await MappedFileWriter.create(join(staging, DERIVED));
   for (const [name, tensor] of Object.entries(values)) {
-    const data = tensor.data as Float32Array | Uint8Array;
+    const data = tensor.data as Float32Array | Uint8Array | Int8Array;
     const { offset, length } = await file.append(data);
     located[name] = { location: `${stagingName}/${DERIVED}`, offset: String(offset), length: String(length) };
     tensor[Symbol.dispose]();

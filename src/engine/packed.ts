@@ -54,12 +54,23 @@ export interface Packed extends Pages {
   readonly check: Check | undefined;
 }
 
-/** Blocks need the kernels' own layout; float32 weights run from the file as they are. */
-export const isPrepacked = (manifest: Manifest): boolean => manifest.form === "blocks";
+/** What linear layers are computed with: the weights as the prepared form has them, or 8-bit integers. */
+export type Kernels = "own" | "int8";
+
+/** A prepared model, and what its packed form is for. */
+export interface PackSite {
+  /** Of the prepared model. */
+  readonly folder: string;
+  readonly runtime: Runtime;
+  readonly kernels: Kernels;
+}
+
+/** Integer kernels need their own layout; float32 weights run from the file as they are. */
+export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form === "blocks" || kernels === "int8";
 
 /** Pages fit one version of the runtime on one kind of CPU. */
-export const packName = (runtime: Runtime): string =>
-  `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}`;
+export const packName = ({ runtime, kernels }: PackSite): string =>
+  `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}${kernels === "own" ? "" : `-${kernels}`}`;
 
 const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.sealed`);
 const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.sealed`);
@@ -74,8 +85,8 @@ const writeJson = (path: string, value: unknown): Promise<void> =>
   writeSealed(path, new TextEncoder().encode(JSON.stringify(value)));
 
 /** The packed form, or undefined where it is still to be made. Throws "bad-file" where it was damaged. */
-export async function readPacked(folder: string, runtime: Runtime): Promise<Packed | undefined> {
-  const own = join(folder, packName(runtime));
+export async function readPacked(site: PackSite): Promise<Packed | undefined> {
+  const own = join(site.folder, packName(site));
   const pages = (await readJson(join(own, PAGES))) as Pages | undefined;
   if (pages === undefined) return undefined;
   await checkFiles(own);
@@ -114,8 +125,8 @@ async function readStage(own: string, hash: string): Promise<Uint8Array> {
 }
 
 /** The stages of the step of `rows` rows, where they were written before. Throws "bad-file" where they were damaged. */
-export async function readStep(folder: string, runtime: Runtime, rows: number): Promise<StepFile | undefined> {
-  const own = join(folder, packName(runtime));
+export async function readStep(site: PackSite, rows: number): Promise<StepFile | undefined> {
+  const own = join(site.folder, packName(site));
   const hashes = (await readJson(stepPath(own, rows))) as readonly string[] | undefined;
   if (hashes === undefined) return undefined;
   const [check, , ...bytes] = await Promise.all([
@@ -135,5 +146,5 @@ export async function writeStep(packed: Packed, rows: number, stages: readonly S
 }
 
 /** Forgets the packed form, so that it is made anew. */
-export const removePacked = (folder: string, runtime: Runtime): Promise<void> =>
-  rm(join(folder, packName(runtime)), { recursive: true, force: true });
+export const removePacked = (site: PackSite): Promise<void> =>
+  rm(join(site.folder, packName(site)), { recursive: true, force: true });

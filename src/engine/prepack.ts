@@ -72,7 +72,7 @@ async function saveLibraryForm(whole: Graph, { folder, staging, locate, runtime 
   const program = await runtime.compile(onnxBytes(whole, { locate }), {
     weightsFolder: folder,
     prepack: true,
-    optimization: "basic",
+    optimization: "off",
     name: "prepacking",
     savePrepackedTo: { modelPath: join(staging, SAVED.model), fileName: SAVED.weights },
   });

@@ -8,7 +8,16 @@ import { type HeldProgram, KeptPrograms } from "./kept-programs.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
 import type { ChangedStep } from "./pack.ts";
-import { type Check, isPrepacked, readStep, removePacked, type Stage, type StepFile } from "./packed.ts";
+import {
+  type Check,
+  isPrepacked,
+  type Kernels,
+  type PackSite,
+  readStep,
+  removePacked,
+  type Stage,
+  type StepFile,
+} from "./packed.ts";
 
 /** Something that took time, and why. */
 export interface EngineEvent {
@@ -54,10 +63,12 @@ export class Programs implements AsyncDisposable {
   readonly #steps = new Map<number, Promise<Step>>();
   readonly #changed = new Map<string, Promise<ChangedStep>>();
   readonly #stages = new Map<string, Promise<Program>>();
+  readonly #kernels: Kernels;
   readonly #graphs = new KeptPrograms(16);
   readonly #checks = new Map<string, Promise<void>>();
 
-  constructor(options: ProgramsOptions, manifest: Manifest) {
+  constructor(options: ProgramsOptions, manifest: Manifest, kernels: Kernels) {
+    this.#kernels = kernels;
     this.#options = options;
     this.#manifest = manifest;
   }
@@ -84,13 +95,12 @@ export class Programs implements AsyncDisposable {
 
   /** The step of one row with changes: made once for any numbers and places of them, open while it is held (and for a while). */
   async changed(change: StepChange): Promise<HeldStep> {
-    const { folder } = this.#options;
     const runtime = await this.#options.runtime();
     await this.step(1); // packs where that was not done, and has damaged pages made anew
     const key = JSON.stringify(change);
     const { stages, shapes } = await once(this.#changed, key, async () => {
       const { makeChanged } = await import("./pack.ts");
-      return makeChanged(folder, this.#manifest, runtime, change);
+      return makeChanged(this.#site(runtime), this.#manifest, change);
     });
     for (const oldest of this.#changed.keys()) if (this.#changed.size > CHANGED) this.#changed.delete(oldest);
     using opening = new DisposableStack();
@@ -113,24 +123,28 @@ export class Programs implements AsyncDisposable {
     return { step, shapes, [Symbol.dispose]: () => held.dispose() };
   }
 
+  #site(runtime: Runtime): PackSite {
+    return { folder: this.#options.folder, runtime, kernels: this.#kernels };
+  }
+
   async #open(rows: number): Promise<Step> {
-    const { folder } = this.#options;
     const runtime = await this.#options.runtime();
-    const known = await readStep(folder, runtime, rows).catch(damaged);
+    const site = this.#site(runtime);
+    const known = await readStep(site, rows).catch(damaged);
     if (known !== undefined) {
       const step = await this.#compile(runtime, rows, known).catch(damaged);
       if (step !== undefined) return step;
-      await removePacked(folder, runtime);
+      await removePacked(site);
     }
     return this.#compile(runtime, rows, await this.#make(runtime, rows));
   }
 
   /** The stages of a step, traced now; packs the model first where this runtime and CPU have not seen it. */
   async #make(runtime: Runtime, rows: number): Promise<StepFile> {
-    const { folder, model, now, onEvent } = this.#options;
+    const { model, now, onEvent } = this.#options;
     const start = now();
     const { makeStep } = await import("./pack.ts");
-    const step = await makeStep(folder, this.#manifest, runtime, rows);
+    const step = await makeStep(this.#site(runtime), this.#manifest, rows);
     const cause = `first step of ${rowsText(rows)} on ${runtime.instructionSet}`;
     onEvent({ type: "pack", model, cause, ms: now() - start });
     return step;
@@ -165,7 +179,7 @@ export class Programs implements AsyncDisposable {
   #compileStage(runtime: Runtime, { hash, bytes }: Stage): Promise<Program> {
     return runtime.compile(bytes, {
       weightsFolder: this.#options.folder,
-      prepack: isPrepacked(this.#manifest),
+      prepack: isPrepacked(this.#manifest, this.#kernels),
       optimization: "off",
       memoryPattern: false,
       name: `${this.#options.model} stage ${hash.slice(0, 8)}`,

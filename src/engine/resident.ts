@@ -11,12 +11,21 @@ import type { HeldProgram } from "./kept-programs.ts";
 import { KvMemory } from "./kv-memory.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
+import type { Kernels } from "./packed.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
 import { readSealed } from "./sealed.ts";
 import type { TraceModel } from "./trace.ts";
 import type { Turns } from "./turns.ts";
 
+/** What linear layers of each part of a text are computed with. */
+export interface KernelChoice {
+  readonly prompt: Kernels;
+  readonly answer: Kernels;
+}
+
 export interface ResidentOptions extends ProgramsOptions {
+  /** Default: the prepared form's own. */
+  readonly kernels?: KernelChoice | undefined;
   /** Whose turn it is to run. */
   readonly turns: Turns;
   /** Bytes that are free, asked before each KvCache. */
@@ -27,6 +36,8 @@ export interface ResidentOptions extends ProgramsOptions {
   readonly isWarm?: boolean;
 }
 
+type ProgramsByKernels = Readonly<Record<Kernels, Programs>>;
+const OWN_KERNELS: KernelChoice = { prompt: "own", answer: "own" };
 const AGAIN = "it is prepared anew when the model is next opened";
 
 async function read(path: string): Promise<Uint8Array> {
@@ -61,22 +72,27 @@ export class Resident implements AsyncDisposable {
   readonly batcher: Batcher;
   /** KvCaches of all its answers. */
   readonly memory: KvMemory;
-  readonly #programs: Programs;
+  readonly #programs: ProgramsByKernels;
+  readonly #kernels: KernelChoice;
   #template: Promise<ChatTemplate> | undefined;
   #inside: TraceModel | undefined;
 
   private constructor(
-    { model, turns, budgetBytes, keptBytes }: ResidentOptions,
+    { model, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS }: ResidentOptions,
     manifest: Manifest,
     tokenizer: Tokenizer | undefined,
-    programs: Programs,
+    programs: ProgramsByKernels,
   ) {
     const { config } = manifest;
+    const { prompt, answer } = kernels;
     this.model = model;
     this.manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#programs = programs;
-    this.batcher = new Batcher({ model, config, turns, step: (rows) => programs.step(rows) });
+    this.#kernels = kernels;
+    const step = (rows: number) => programs[answer].step(rows);
+    const promptStep = prompt === answer ? undefined : () => programs[prompt].step(1);
+    this.batcher = new Batcher({ model, config, turns, step, promptStep });
     this.memory = new KvMemory({ model, config, budgetBytes, keptBytes });
   }
 
@@ -86,8 +102,12 @@ export class Resident implements AsyncDisposable {
     const manifest = await readManifest(folder);
     await checkMapped(join(folder, FILES.weights), { bytes: manifest.weightBytes, sha256: manifest.weightSha256 });
     await using stack = new AsyncDisposableStack();
-    const programs = stack.use(new Programs(options, manifest));
-    if (options.isWarm) programs.step(1).catch(() => undefined); // its error reaches whoever runs
+    const programs = {
+      own: stack.use(new Programs(options, manifest, "own")),
+      int8: stack.use(new Programs(options, manifest, "int8")),
+    };
+    const { answer } = options.kernels ?? OWN_KERNELS;
+    if (options.isWarm) programs[answer].step(1).catch(() => undefined); // its error reaches whoever runs
     const hasTokenizer = manifest.noTokenizer === undefined;
     const tokenizer = hasTokenizer ? Tokenizer.open(await read(join(folder, FILES.tokenizer))) : undefined;
     stack.move();
@@ -132,17 +152,17 @@ export class Resident implements AsyncDisposable {
 
   /** The Program of a Graph over the model's weights as the form holds them: equal Graphs are one Program. */
   program(graph: Graph): Promise<HeldProgram> {
-    return this.#programs.of(graph);
+    return this.#programs.own.of(graph);
   }
 
   /** The step of one row with changes; equal ones, whatever their numbers, are opened once. */
   changed(change: StepChange) {
-    return this.#programs.changed(change);
+    return this.#programs.own.changed(change);
   }
 
   /** The step of `rows` rows; opened once for any number of callers. */
   step(rows = 1): Promise<Step> {
-    return this.#programs.step(rows);
+    return this.#programs[this.#kernels.answer].step(rows);
   }
 
   /** The model's chat template. Throws "unsupported" where it has none. */
@@ -164,6 +184,6 @@ export class Resident implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.batcher[Symbol.asyncDispose]();
     this.memory[Symbol.dispose]();
-    await this.#programs[Symbol.asyncDispose]();
+    for (const programs of Object.values(this.#programs)) await programs[Symbol.asyncDispose]();
   }
 }

@@ -47,7 +47,7 @@ export class Row implements Disposable {
   /** Appends tokens; what follows the last of them, valid until the next step (undefined where all were skipped). */
   feed(
     ids: readonly number[],
-    asked: Partial<Pick<Ask, "temperature" | "look" | "skip" | "onRun">> = {},
+    asked: Partial<Pick<Ask, "temperature" | "look" | "isPrompt" | "skip" | "onRun">> = {},
   ): Promise<Candidates | undefined> {
     const { own, urgency = 0, signal } = this.#options;
     const row = { cache: this.#cache, own, urgency, signal, row: this.#number };

@@ -5,6 +5,7 @@ import { type CachedRows, type Config, cachedRows, type Decoder, type Weights } 
 import {
   cut,
   cutAtTaps,
+  type Fusion,
   fuse,
   type Graph,
   gather,
@@ -51,10 +52,10 @@ const HIDDEN = "step.hidden";
  * open side by side, and the head is the same for any number of rows. A stage's outputs that a later one takes go by the names of
  * their HookPoints.
  */
-export function stagesOf(step: Graph, { layers }: Config): readonly Graph[] {
+export function stagesOf(step: Graph, { layers }: Config, list: readonly Fusion[]): readonly Graph[] {
   const middle = `blocks.${layers >> 1}.hook_resid_pre`;
   const cuts = hasTap(step, middle) ? [middle, HIDDEN] : [HIDDEN];
-  const stages = cutAtTaps(step, cuts).map((stage) => fuse(stage));
+  const stages = cutAtTaps(step, cuts).map((stage) => fuse(stage, list));
   const head = stages.pop() as Graph;
   return [...stages, graph(head.outputs)];
 }

@@ -149,6 +149,31 @@ const skipRmsNormOp = defineFunction(
 /** [rmsNorm(a + b), a + b] in one kernel. */
 export const skipRmsNorm = (a: Value, b: Value, w: Value, epsilon: number): readonly [Value, Value] =>
   applyAll(skipRmsNormOp, [a, b, w], { epsilon }) as unknown as readonly [Value, Value];
+const unitRowsOp = defineFunction(
+  "unitRows",
+  ([x]) => {
+    const inverse = reciprocal(sqrt(add(mean(mul(x as Value, x as Value), [-1], true), scalar(UNIT_EPSILON))));
+    return [mul(x as Value, inverse), inverse];
+  },
+  {
+    rowwise: () => "all",
+    emit: (e, [x], node) => {
+      const width = (node.inputs[0] as Value).shape.at(-1) as number;
+      const ones = e.literal(
+        { dtype: "float32", shape: [width] },
+        new Uint8Array(new Float32Array(width).fill(1).buffer),
+      );
+      const attrs = { axis: -1, epsilon: float(UNIT_EPSILON), stash_type: 1 };
+      return e.node("SimplifiedLayerNormalization", [x as string, ones], attrs, 2);
+    },
+  },
+);
+/** Small enough for any row but one of zeros, which stays one. */
+const UNIT_EPSILON = 1e-20;
+/** [x / rms(x), 1 / rms(x)] over the last axis: rows of unit root mean square, and what they were divided by, [..., 1]. */
+export const unitRows = (x: Value): readonly [Value, Value] =>
+  applyAll(unitRowsOp, [x]) as unknown as readonly [Value, Value];
+
 export const isRmsNorm = (node: { readonly op: Op }): boolean => node.op === rmsNormOp;
 
 const layerNormOp = defineFunction(
@@ -178,6 +203,7 @@ const layerNormOp = defineFunction(
     },
   },
 );
+export const isLayerNorm = (node: { readonly op: Op }): boolean => node.op === layerNormOp;
 /** (x − mean) / √(variance + ε) · w + b over the last axis (Ba et al. 2016); HookPoints as rmsNorm's. */
 export const layerNorm = (x: Value, w: Value, b: Value, epsilon: number, hook?: string): Value =>
   apply(layerNormOp, [x, w, b], { epsilon, hook });

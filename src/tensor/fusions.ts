@@ -3,6 +3,7 @@
 import { type AttentionOptions, groupQueryForm, isCachedAttention } from "./attention.ts";
 import { isRmsNorm, isTap, skipRmsNorm } from "./functions.ts";
 import { expand, type Graph, type Rule, rewrite, type Site } from "./graph.ts";
+import { int8Linear } from "./int8.ts";
 import {
   addProduct,
   type BlockFormat,
@@ -17,9 +18,9 @@ import {
   linear,
   untransposed,
 } from "./linear.ts";
-import { add, concat, isAdd, mul, split } from "./ops.ts";
+import { add, concat, isAdd, mul, split, transpose } from "./ops.ts";
 import { gather, isGather, isMatmul } from "./products.ts";
-import { type Node, scalar, type Value } from "./value.ts";
+import { type Node, scalar, type Value, weightOp } from "./value.ts";
 
 export interface Fusion {
   readonly name: string;
@@ -116,17 +117,51 @@ const skipNorm: Rule = ({ node, inputs, users }: Site) => {
 const cachedAttentionKernel: Rule = ({ node, inputs }) =>
   isCachedAttention(node) ? groupQueryForm(inputs, node.attrs as unknown as AttentionOptions) : undefined;
 
-export const fusions: readonly Fusion[] = [
+/** A weight of a linear layer as the checkpoint has it. */
+const isStored = (w: Value): boolean => w.rank === 2 && (w.node.op === weightOp || isDequantize(w.node));
+
+/** Layers that read the same input in one product of 8-bit integers, whatever their weights' forms. */
+const int8Linears: Rule = ({ node, inputs: [x, ...ws] }) => {
+  if (!(isLinears(node) || isLinear(node)) || x === undefined || !ws.every(isStored)) return undefined;
+  return split(
+    int8Linear(x, ws),
+    -1,
+    ws.map((w) => w.shape[0] as number),
+  );
+};
+/** A layer whose weight is [in, out]. */
+const int8Matmul: Rule = ({ node, inputs: [x, w] }) => {
+  const { transA, transB, alpha } = node.attrs;
+  if (!isMatmul(node) || transA || transB || alpha !== 1 || x === undefined || w === undefined) return undefined;
+  const table = untransposed(w) ?? (isStored(w) ? transpose(w, [1, 0]) : undefined);
+  return table && [int8Linear(x, [table])];
+};
+
+const opening: readonly Fusion[] = [
   { name: "tap vanishes", rule: vanishTaps },
   { name: "heads together", rule: headsTogether },
   { name: "gather of quantised rows", rule: gatherQuantized },
+];
+const blocks: readonly Fusion[] = [
   { name: "quantised linears of one input", rule: quantizedLinears },
   { name: "linears apart", rule: separateLinears },
   { name: "product with a transposed table", rule: productWithTransposed },
   { name: "quantised linear", rule: quantizedLinear },
+];
+const int8: readonly Fusion[] = [
+  { name: "8-bit linears of one input", rule: int8Linears },
+  { name: "8-bit product", rule: int8Matmul },
+  { name: "linears apart", rule: separateLinears },
+];
+const closing: readonly Fusion[] = [
   { name: "skip + norm", rule: skipNorm },
   { name: "attention over a KV cache", rule: cachedAttentionKernel },
 ];
+
+/** Weights as the checkpoint has them: quantised blocks, or float32. */
+export const fusions: readonly Fusion[] = [...opening, ...blocks, ...closing];
+/** Linear layers in 8-bit integers, of whatever weights. */
+export const int8Fusions: readonly Fusion[] = [...opening, ...int8, ...closing];
 
 /** The Graph in the runtime's terms: every fusion applied, what has no kernel expanded into primitives. */
 export function fuse(g: Graph, list: readonly Fusion[] = fusions): Graph {

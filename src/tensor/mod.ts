@@ -15,7 +15,7 @@ export {
   softmax,
   tap,
 } from "./functions.ts";
-export { type Fusion, fuse, fusions } from "./fusions.ts";
+export { type Fusion, fuse, fusions, int8Fusions } from "./fusions.ts";
 export { type GradientOptions, withGradients } from "./gradient.ts";
 export {
   expand,

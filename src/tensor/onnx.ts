@@ -6,7 +6,7 @@ import { ProtoWriter } from "./protobuf.ts";
 import type { DType, Emitter, Node, OnnxAttr, TensorType, Value } from "./value.ts";
 
 /** ONNX TensorProto.DataType. */
-const DATA_TYPE: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+const DATA_TYPE: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 
 /** Where the bytes of a weight are: ONNX external-data entries (location, offset, length and the runtime's own). */
 export type WeightLocation = Readonly<Record<string, string>>;

@@ -91,6 +91,9 @@ export const erf = unary("erf", "Erf", (ct, x) => mul(ct, mul(scalar(2 / Math.sq
 export const sin = unary("sin", "Sin", (ct, x) => mul(ct, cos(x)));
 export const cos = unary("cos", "Cos", (ct, x) => neg(mul(ct, sin(x))));
 
+/** To whole numbers, halves to the even one; not differentiable. */
+export const round = unary("round", "Round");
+
 const addOp = binaryOp("add", "Add", { vjp: (ct) => [ct, ct] });
 export const add = (a: Value, b: Value): Value => apply(addOp, [a, b]);
 export const isAdd = (node: { readonly op: Op }): boolean => node.op === addOp;
@@ -135,7 +138,7 @@ const whereOp = defineOp({
 /** `a` where the condition holds, else `b`. */
 export const where = (condition: Value, a: Value, b: Value): Value => apply(whereOp, [condition, a, b]);
 
-const CAST_TO: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+const CAST_TO: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 const castOp = defineOp({
   name: "cast",
   infer: ([x], attrs) => [{ dtype: attrs.to as DType, shape: x?.shape ?? [] }],

@@ -3,7 +3,7 @@
 import { IroriError } from "../base/mod.ts";
 import type { Dim } from "./dim.ts";
 
-export type DType = "float32" | "int64" | "int32" | "uint8" | "bool";
+export type DType = "float32" | "int64" | "int32" | "uint8" | "int8" | "bool";
 
 export interface TensorType {
   readonly dtype: DType;

@@ -2,12 +2,11 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { KvCache } from "../../src/engine/kv-cache.ts";
+import type { Candidates } from "../../src/engine/logits.ts";
 import { Engine, type Form, GREEDY, type Lease } from "../../src/engine/mod.ts";
-import { Resident } from "../../src/engine/resident.ts";
-import { Row } from "../../src/engine/row.ts";
 import { Runtime } from "../../src/runtime/mod.ts";
 import { gemma3 } from "../setup/gemma3.ts";
+import { openResident, rowOf } from "../setup/resident.ts";
 
 interface Golden {
   readonly texts: readonly {
@@ -68,18 +67,10 @@ test("float32: ids, and greedy continuations of texts; one may part at a margin 
 test("float32: the top 8 logits are within 1e-3, and each text's mean likelihood within 1e-4", async () => {
   const stored = await engine.pull("gemma3-270m");
   await using runtime = await Runtime.open({ threads: 2, spinning: false });
-  await using resident = await Resident.open({
-    model: stored.name,
-    folder: await engine.prepare(stored, "f32"),
-    runtime: async () => runtime,
-    now: () => 0,
-    onEvent: () => undefined,
-  });
-  const step = await resident.step();
+  await using resident = await openResident(await engine.prepare(stored, "f32"), runtime);
   for (const { ids, last_top8_ids, last_top8_logits } of golden.texts) {
-    using cache = new KvCache(resident.manifest.config, ids.length);
-    using row = new Row(step, cache, resident.manifest.config.vocabSize);
-    const candidates = await row.step(ids, 0);
+    using row = rowOf(resident, ids.length);
+    const candidates = (await row.feed(ids)) as Candidates;
     assert.deepEqual(candidates.ids.slice(0, 8), last_top8_ids);
     for (const [i, logit] of last_top8_logits.entries()) {
       const got = candidates.logits[i] as number;

@@ -1,13 +1,15 @@
 // A prepared model opened by itself, without an engine, and its logits.
+import type { Kernels } from "../../src/engine/packed.ts";
 import { Resident } from "../../src/engine/resident.ts";
 import { Row } from "../../src/engine/row.ts";
 import type { StepResults } from "../../src/engine/step-results.ts";
 import { Turns } from "../../src/engine/turns.ts";
 import type { Runtime } from "../../src/runtime/mod.ts";
 
-export const openResident = (folder: string, runtime: Runtime, now = () => 0): Promise<Resident> =>
+export const openResident = (folder: string, runtime: Runtime, kernels: Kernels = "own", now = () => 0) =>
   Resident.open({
     ...{ model: "the model", folder, now, turns: new Turns(), keptBytes: 0 },
+    kernels: { prompt: kernels, answer: kernels },
     ...{ runtime: async () => runtime, onEvent: () => undefined, budgetBytes: () => 8e9 },
   });
 
