@@ -8,7 +8,7 @@ import { IroriError } from "../src/base/mod.ts";
 import { BoundStep } from "../src/engine/bound-step.ts";
 import { CHUNK, KvCache } from "../src/engine/kv-cache.ts";
 import { Engine, type Manifest } from "../src/engine/mod.ts";
-import { isPrepacked, readStep } from "../src/engine/packed.ts";
+import { isPrepacked, readStages } from "../src/engine/packed.ts";
 import { homeFolder } from "../src/machine.ts";
 import { type Program, Runtime } from "../src/runtime/mod.ts";
 import { promptIds } from "./work.ts";
@@ -52,7 +52,7 @@ async function prepared(): Promise<{ folder: string; manifest: Manifest }> {
 
 /** For each stage of the step, the trace of RUNS runs of `tokens` tokens each. */
 async function profile(tokens: number): Promise<TraceEvent[][]> {
-  const known = await readStep({ folder, runtime, kernels: "own" }, 1);
+  const known = await readStages({ folder, runtime, kernels: "own" }, "step-1");
   if (known === undefined) throw new IroriError("not-found", { what: `${folder} holds no packed step of one row` });
   const into = await mkdtemp(join(tmpdir(), "irori-profile-"));
   try {

@@ -156,6 +156,17 @@ const examples: Readonly<Record<string, () => Example>> = {
       values: { x: uniform(3, 32), b: uniform(3, 32), w: uniform(32) },
     };
   },
+  "attention over whole texts": () => {
+    const heads = (name: string) => f32(name, "B", "T", 4, 8);
+    const mask = t.cast(t.reshape(t.input("mask", "int64", ["B", "T"]), ["B", 1, 1, "T"]), "bool");
+    return {
+      outputs: { z: t.attention(heads("q"), heads("k"), heads("v"), mask, { scale: 0.3, hook: "h" }) },
+      values: {
+        ...{ q: uniform(2, 5, 4, 8), k: uniform(2, 5, 4, 8), v: uniform(2, 5, 4, 8) },
+        mask: ints([2, 5], [1, 1, 1, 1, 1, 1, 1, 0, 0, 0]),
+      },
+    };
+  },
   "attention over a KV cache": () => cachedRow(),
 };
 

@@ -46,7 +46,7 @@ export async function goldenFamily(name: string): Promise<GoldenFamily> {
   };
 }
 
-async function readArray(checkpoint: Checkpoint, name: string): Promise<Array_> {
+export async function readArray(checkpoint: Checkpoint, name: string): Promise<Array_> {
   const info = checkpoint.tensors.get(name);
   if (info === undefined) throw new Error(`no golden ${name}`);
   if (info.type !== "I64") return { shape: info.shape, data: await checkpoint.readFloat32(name) };

@@ -248,7 +248,13 @@ const without: Readonly<Record<string, string>> = {
   ...{ less: "bool", lessEqual: "bool", equal: "bool", and: "bool" },
   ...{ bitAnd: "whole numbers", shiftRight: "whole numbers", cast: "whole numbers", dims: "whole numbers" },
   ...{ arange: "whole numbers", positionsFrom: "whole numbers", round: "whole numbers" },
-  ...{ int8Product: "rounds its input", topK: "an answer's candidates", scatterRows: "a KvCache is written in place" },
+  ...{
+    int8Rows: "rounds its input",
+    int8Fine: "rounds its input",
+    multiHeadAttention: "the kernel of attention",
+    topK: "an answer's candidates",
+    scatterRows: "a KvCache is written in place",
+  },
   ...{ cachedAttention: "over a KvCache", groupQueryAttention: "over a KvCache", spareToken: "over a KvCache" },
 };
 

@@ -90,7 +90,7 @@ export class Engine implements AsyncDisposable {
     const warm = options.warm ?? true;
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
     const resident = await this.#resident(model, options.form ?? "blocks", options);
-    if (warm) resident.step().catch(() => undefined);
+    if (warm) resident.warm().catch(() => undefined);
     return new Lease(resident, this.#options, now() - start);
   }
 

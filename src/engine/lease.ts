@@ -16,6 +16,15 @@ import { MOST_LOOKS } from "./batcher.ts";
 import { BoundStep } from "./bound-step.ts";
 import type { Inside } from "./changed-step.ts";
 import {
+  type Embeddings,
+  type EmbedOptions,
+  embed,
+  type Ranked,
+  type Reader,
+  type RerankOptions,
+  rerank,
+} from "./embed.ts";
+import {
   type Answer,
   contextOf,
   type GenerationEvent,
@@ -125,7 +134,9 @@ export class Lease implements AsyncDisposable {
 
   /** Opens the Programs for so many answers at once, if nobody did; resolves when the model is ready to run. */
   async warm(rows = 1): Promise<void> {
-    await this.#held().batcher.open(rows);
+    const resident = this.#held();
+    if (this.manifest.isDecoder) await resident.batcher.open(rows);
+    else await resident.warm();
   }
 
   /** Streams an answer; ends with an "end" event also when the signal aborts. */
@@ -185,6 +196,22 @@ export class Lease implements AsyncDisposable {
   async score(ids: readonly number[], options: ScoreOptions = {}): Promise<Score> {
     refuseTooLarge({ ...this.#wants(ids.length), positions: MOST_LOOKS }, this.#held().memory.freeBytes);
     return score(await this.#setting(options.signal), this.#checkedIds(ids), options);
+  }
+
+  /** Vectors of texts, of any number of callers in batches of like length. */
+  async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Embeddings> {
+    return embed(this.#reader(), texts, options);
+  }
+
+  /** Scores of passages for a query, the best first. Throws "unsupported" where the model is no reranker. */
+  async rerank(query: string, passages: readonly string[], options: RerankOptions = {}): Promise<readonly Ranked[]> {
+    return rerank(this.#reader(), query, passages, options);
+  }
+
+  #reader(): Reader {
+    const resident = this.#held();
+    const { model, manifest } = this;
+    return { model, manifest, tokenizer: resident.tokenizer, texts: (reading) => resident.texts(reading) };
   }
 
   /**

@@ -38,14 +38,24 @@ export interface FormReport {
 export type Pooling = "mean" | "cls" | "max" | "last";
 
 /** What a checkpoint of sentence-transformers says of its vectors, or which part of it is not run. */
-export type Sentence = { readonly pooling: Pooling; readonly isNormalized: boolean } | { readonly notRun: string };
+export type Sentence =
+  | {
+      readonly pooling: Pooling;
+      readonly isNormalized: boolean;
+      /** What stands in front of texts, by what they are ("query", "passage"). */
+      readonly prompts: Readonly<Record<string, string>>;
+      readonly defaultPrompt?: string;
+    }
+  | { readonly notRun: string };
 
 /** Changes when prepared models of before cannot be read: they are prepared anew. */
-export const MANIFEST_FORMAT = 3;
+export const MANIFEST_FORMAT = 4;
 
 export interface Manifest {
   readonly format: typeof MANIFEST_FORMAT;
   readonly family: string;
+  /** It predicts tokens. */
+  readonly isDecoder: boolean;
   readonly form: Form;
   readonly config: Config;
   readonly tensors: Readonly<Record<string, StoredTensor>>;

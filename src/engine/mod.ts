@@ -1,8 +1,9 @@
+export type { Embeddings, EmbedOptions, Ranked, RerankOptions } from "./embed.ts";
 export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
 export { type GenerateRequest, Lease, type Prompt } from "./lease.ts";
-export type { Form, FormReport, Manifest, StoredTensor } from "./manifest.ts";
+export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";

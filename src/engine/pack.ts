@@ -1,11 +1,11 @@
 // Packing a prepared model for this runtime and CPU: derived weights and prepacked pages that every Program maps, and the Programs' bytes.
 // It does not know checkpoints or requests.
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
-import { decoderNamed } from "../models/mod.ts";
-import type { Runtime } from "../runtime/mod.ts";
+import { decoderNamed, familyNamed } from "../models/mod.ts";
+import type { CompileOptions, Program, Runtime } from "../runtime/mod.ts";
 import {
   type Fusion,
   fold,
@@ -14,34 +14,43 @@ import {
   type Graph,
   graphHash,
   int8Fusions,
+  type Largest,
   onnxBytes,
   rewrite,
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
+import { Tokenizer } from "../text/mod.ts";
 import { changedGraph, type Shapes, type StepChange } from "./changed-step.ts";
-import { extentsOf, locateIn, type Manifest } from "./manifest.ts";
+import { meanCosine, meanNll } from "./int8-quality.ts";
+import { extentsOf, FILES, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
+import { measureInputs } from "./measure-inputs.ts";
 import {
   isPrepacked,
   type Kernels,
+  type Made,
+  MOST_LOSS,
+  nameOf,
   PACK_VERSION,
   type Packed,
   type PackSite,
   packName,
   packVersionOf,
+  type Quality,
   readPacked,
   removePacked,
   type Stage,
-  type StepFile,
+  type StageFile,
   writePacked,
-  writeStep,
+  writeQuality,
+  writeStages,
 } from "./packed.ts";
 import { prepack, readBy } from "./prepack.ts";
+import { SAMPLE_TEXT } from "./sample-text.ts";
 import { stagesOf, stepGraph } from "./step.ts";
 import { storedWeights } from "./stored-weight.ts";
-
-const FUSIONS: Readonly<Record<Kernels, readonly Fusion[]>> = { own: fusions, int8: int8Fusions };
+import { type Reading, textGraph } from "./text-graph.ts";
 
 /** Weights computed from others, before they are prepacked. */
 const DERIVED = "derived.bin";
@@ -49,29 +58,42 @@ const DERIVED = "derived.bin";
 /** The step of a prepared model, over the arrays of its weights file. */
 const stepOf = (manifest: Manifest, rows: number): Graph =>
   stepGraph(decoderNamed(manifest.family), manifest.config, storedWeights(manifest), rows);
+const textsOf = (manifest: Manifest, reading: Reading): Graph =>
+  textGraph(familyNamed(manifest.family), manifest.config, storedWeights(manifest), reading);
 
-/** The stages of a step, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
-export async function makeStep(site: PackSite, manifest: Manifest, rows: number): Promise<StepFile> {
-  const packed = (await wholePacked(site)) ?? (await packModel(site, manifest));
-  const offsetsInside = new Set(packed.offsetsInside);
-  const stages = stagesOf(stepOf(manifest, rows), manifest.config, FUSIONS[site.kernels]).map((stage) =>
-    stageOf(withOffsetsInside(fold(stage).graph, offsetsInside), (name) => packed.locations[name]),
+/** All that is packed of a model is in it. */
+const wholeOf = (manifest: Manifest): Graph =>
+  familyNamed(manifest.family).head === undefined
+    ? textsOf(manifest, { of: "mean", hasTypes: false })
+    : stepOf(manifest, 1);
+
+/** Stages over packed pages, packing the model first where this runtime and CPU have not seen it; kept for the next time. */
+export async function makeStages(site: PackSite, manifest: Manifest, made: Made): Promise<StageFile> {
+  const packed = await packedAt(site, manifest);
+  const list = fusionsOf(site, largestOf(packed));
+  const graphs =
+    "rows" in made
+      ? stagesOf(stepOf(manifest, made.rows), manifest.config, list)
+      : [fuse(textsOf(manifest, made), list)];
+  const raw = locateIn(manifest);
+  const stages = graphs.map((stage) =>
+    stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
   );
-  return writeStep(packed, rows, stages);
+  return writeStages(packed, nameOf(made), stages);
 }
 
 /** A step that is changed or read inside: its stages, and the shapes at its HookPoints. */
-export interface ChangedStep extends StepFile {
+export interface ChangedStep extends StageFile {
   readonly shapes: Shapes;
 }
 
 /** The step of one row with changes, over the same pages as the others. */
 export async function makeChanged(site: PackSite, manifest: Manifest, change: StepChange): Promise<ChangedStep> {
-  const packed = (await wholePacked(site)) ?? (await packModel(site, manifest));
+  const packed = await packedAt(site, manifest);
   const headWeight = decoderNamed(manifest.family).head.weight(manifest.config);
   const { graph, shapes } = changedGraph(stepOf(manifest, 1), change, headWeight);
   const raw = locateIn(manifest);
-  const stages = stagesOf(graph, manifest.config, FUSIONS[site.kernels]).map((stage) =>
+  const stages = stagesOf(graph, manifest.config, fusionsOf(site, largestOf(packed))).map((stage) =>
     stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
   );
   return { stages, check: packed.check, shapes };
@@ -102,13 +124,99 @@ const stageOf = (stage: Graph, locate: (name: string) => WeightLocation | undefi
   bytes: onnxBytes(stage, { locate }),
 });
 
+/** How large a layer's inputs are, as it was measured when the model was packed. */
+const largestOf = ({ largest = {} }: Packed): Largest =>
+  new Map(Object.entries(largest).map(([name, text]) => [name, floatsOf(text)]));
+const floatsOf = (text: string): Float32Array => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+const textOf = (floats: Float32Array): string =>
+  Buffer.from(floats.buffer, floats.byteOffset, floats.byteLength).toString("base64");
+
+const fusionsOf = ({ kernels }: PackSite, largest: Largest): readonly Fusion[] =>
+  kernels === "int8" ? int8Fusions(largest) : fusions;
+
+/** Of this process: leases of several forms may want the same pages at once. */
+const packing = new Map<string, Promise<Packed>>();
+
+/** The packed form, made where there is none. */
+async function packedAt(site: PackSite, manifest: Manifest): Promise<Packed> {
+  const packed = await wholePacked(site);
+  if (packed !== undefined) return packed;
+  const key = join(site.folder, packName(site));
+  const known = packing.get(key);
+  if (known !== undefined) return known;
+  const making = packModel(site, manifest).finally(() => packing.delete(key));
+  packing.set(key, making);
+  return making;
+}
+
 async function packModel(site: PackSite, manifest: Manifest): Promise<Packed> {
+  if (site.kernels === "own") return packAs(site, manifest, new Map());
+  const ids = await sampleIds(site.folder, manifest);
+  if (ids === undefined) return packAs(site, manifest, new Map());
+  const packed = await packAs(site, manifest, await measured(site, manifest, ids));
+  const quality = await qualityOf(site, manifest, ids);
+  if (quality.loss <= MOST_LOSS) {
+    await writeQuality(site, quality);
+    return packed;
+  }
+  // inputs in 16 bits: slower, but what is left is the rounding of the weights
+  await removePacked(site);
+  const fine = await packAs(site, manifest, new Map());
+  await writeQuality(site, await qualityOf(site, manifest, ids));
+  return fine;
+}
+
+/** Token ids of the text that things are measured on; undefined where the model has no tokenizer. */
+async function sampleIds(folder: string, manifest: Manifest): Promise<readonly number[] | undefined> {
+  if (manifest.noTokenizer !== undefined) return undefined;
+  const tokenizer = Tokenizer.open(await readFile(join(folder, FILES.tokenizer)));
+  return tokenizer.encode(SAMPLE_TEXT);
+}
+
+async function measured({ folder, runtime }: PackSite, manifest: Manifest, ids: readonly number[]): Promise<Largest> {
+  const { config } = manifest;
+  const of = { family: familyNamed(manifest.family), config, weights: storedWeights(manifest) };
+  const at = { folder, runtime, locate: locateIn(manifest), isPrepacked: isPrepacked(manifest, "own") };
+  return measureInputs({ ...of, ...at }, ids);
+}
+
+/** Tokens that likelihoods are compared on. */
+const COMPARED = 1024;
+
+async function qualityOf(site: PackSite, manifest: Manifest, ids: readonly number[]): Promise<Quality> {
+  const made: Made = manifest.isDecoder ? { rows: 1 } : { of: "mean", hasTypes: false };
+  await using stack = new AsyncDisposableStack();
+  const open = async (kernels: Kernels): Promise<readonly Program[]> => {
+    const own = { ...site, kernels };
+    const { stages } = await makeStages(own, manifest, made);
+    const options: CompileOptions = {
+      ...{ weightsFolder: site.folder, prepack: isPrepacked(manifest, kernels) },
+      ...{ optimization: "off", memoryPattern: false, name: "measuring quality" },
+    };
+    return Promise.all(stages.map(async ({ bytes }) => stack.use(await site.runtime.compile(bytes, options))));
+  };
+  const [own, int8] = [await open("own"), await open("int8")];
+  const { config } = manifest;
+  const some = ids.slice(0, Math.min(COMPARED, config.maxPositions));
+  if (manifest.isDecoder) {
+    const change = (await meanNll(int8, config, some)) - (await meanNll(own, config, some));
+    return { loss: Math.exp(change) - 1, tokens: some.length };
+  }
+  const length = Math.min(64, config.maxPositions);
+  const texts = Array.from({ length: Math.floor(some.length / length) }, (_, i) =>
+    some.slice(i * length, (i + 1) * length),
+  );
+  const loss = 1 - (await meanCosine([own[0] as Program, int8[0] as Program], texts));
+  return { loss, tokens: texts.length * length };
+}
+
+async function packAs(site: PackSite, manifest: Manifest, largest: Largest): Promise<Packed> {
   const { folder } = site;
   await removeLeftovers(folder);
   const staging = join(folder, `${STAGING}${process.pid}-${randomUUID()}`);
   await mkdir(staging);
   try {
-    await pack(site, staging, manifest);
+    await pack(site, staging, manifest, largest);
     await publish(staging, site);
     await removeOlder(folder);
   } finally {
@@ -152,11 +260,11 @@ async function removeOlder(folder: string): Promise<void> {
   for (const name of older) await rm(join(folder, name), { recursive: true, force: true });
 }
 
-async function pack(site: PackSite, staging: string, manifest: Manifest): Promise<void> {
+async function pack(site: PackSite, staging: string, manifest: Manifest, largest: Largest): Promise<void> {
   const { folder, runtime, kernels } = site;
   const name = packName(site);
   const raw = locateIn(manifest);
-  const { graph, derived } = fold(fuse(stepOf(manifest, 1), FUSIONS[kernels]));
+  const { graph, derived } = fold(fuse(wholeOf(manifest), fusionsOf(site, largest)));
   const stagingName = staging.slice(folder.length + 1);
   const { located: derivedAt, written: derivedWritten } = await writeDerived(
     derived,
@@ -179,6 +287,9 @@ async function pack(site: PackSite, staging: string, manifest: Manifest): Promis
     locations: final,
     files: [pages ?? derivedFile].filter((file) => file !== undefined),
     offsetsInside: [...offsetsInside],
+    ...(largest.size > 0 && {
+      largest: Object.fromEntries([...largest].map(([weight, floats]) => [weight, textOf(floats)])),
+    }),
     check: check && { ...stageOf(check.graph, (weight) => final[weight]), expected: check.expected },
   });
 }

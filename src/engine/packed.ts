@@ -9,9 +9,10 @@ import type { Manifest } from "./manifest.ts";
 import { checkMapped, stampFile, type Written } from "./mapped-check.ts";
 import type { Expected } from "./offsets-check.ts";
 import { readSealed, writeSealed } from "./sealed.ts";
+import type { Reading } from "./text-graph.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 10;
+export const PACK_VERSION = 12;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {
@@ -22,7 +23,7 @@ export const packVersionOf = (name: string): number | undefined => {
 /** What the pages hold: the sealed file that makes a packed folder whole. */
 const PAGES = "pages.sealed";
 
-/** One stage of a step: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
+/** What is run in one piece: ONNX bytes, and the hash of the Graph they came from. Equal Graphs are one Program. */
 export interface Stage {
   readonly hash: string;
   readonly bytes: Uint8Array;
@@ -31,7 +32,8 @@ export interface Stage {
 export interface Check extends Stage {
   readonly expected: Expected;
 }
-export interface StepFile {
+/** What is run one after another. */
+export interface StageFile {
   readonly stages: readonly Stage[];
   readonly check: Check | undefined;
 }
@@ -47,6 +49,18 @@ interface Pages {
   readonly files: readonly MappedFile[];
   /** Weights (codes) whose pages carry the offsets of their products. */
   readonly offsetsInside: readonly string[];
+  /** Of 8-bit integers: how large the inputs of layers were measured to be, by a weight's name, float32 in base64. */
+  readonly largest?: Readonly<Record<string, string>> | undefined;
+}
+
+/** So much may be lost at most. */
+export const MOST_LOSS = 0.005;
+
+/** What the packed form costs, beside the model's own weights. */
+export interface Quality {
+  /** Growth of perplexity (0.01: by 1 %), or 1 − the mean cosine of vectors. */
+  readonly loss: number;
+  readonly tokens: number;
 }
 export interface Packed extends Pages {
   /** Folder of the pages and Programs, inside the prepared model's. */
@@ -65,6 +79,13 @@ export interface PackSite {
   readonly kernels: Kernels;
 }
 
+/** What is made of a model over its packed pages: the step of so many rows, or reading whole texts. */
+export type Made = { readonly rows: number } | Reading;
+
+/** The name that its stages are kept under. */
+export const nameOf = (made: Made): string =>
+  "rows" in made ? `step-${made.rows}` : `texts-${made.of}${made.hasTypes ? "-typed" : ""}`;
+
 /** Integer kernels need their own layout; float32 weights run from the file as they are. */
 export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form === "blocks" || kernels === "int8";
 
@@ -72,9 +93,10 @@ export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => fo
 export const packName = ({ runtime, kernels }: PackSite): string =>
   `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}${kernels === "own" ? "" : `-${kernels}`}`;
 
-const stepPath = (folder: string, rows: number): string => join(folder, `step-${rows}.sealed`);
+const programPath = (folder: string, name: string): string => join(folder, `${name}.sealed`);
 const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.sealed`);
 const filesPath = (folder: string): string => join(folder, "files.sealed");
+const qualityPath = (folder: string): string => join(folder, "quality.sealed");
 const checkPath = (folder: string): string => join(folder, "check.sealed");
 
 const readJson = async (path: string): Promise<unknown> => {
@@ -111,6 +133,12 @@ async function checkFiles(own: string): Promise<void> {
   await Promise.all(files.map((file) => checkMapped(join(own, file.name), file)));
 }
 
+/** What was measured of the packed form; undefined where nothing was. */
+export const readQuality = async (site: PackSite): Promise<Quality | undefined> =>
+  (await readJson(qualityPath(join(site.folder, packName(site))))) as Quality | undefined;
+export const writeQuality = (site: PackSite, quality: Quality): Promise<void> =>
+  writeJson(qualityPath(join(site.folder, packName(site))), quality);
+
 async function readCheck(own: string): Promise<Check | undefined> {
   const check = (await readJson(checkPath(own))) as Omit<Check, "bytes"> | null | undefined;
   if (check === undefined)
@@ -124,10 +152,10 @@ async function readStage(own: string, hash: string): Promise<Uint8Array> {
   throw new IroriError("bad-file", { what: `${own} lacks the stage ${hash}`, next: "it is made anew" });
 }
 
-/** The stages of the step of `rows` rows, where they were written before. Throws "bad-file" where they were damaged. */
-export async function readStep(site: PackSite, rows: number): Promise<StepFile | undefined> {
+/** The stages that were written under a name; undefined where none were. Throws "bad-file" where they were damaged. */
+export async function readStages(site: PackSite, name: string): Promise<StageFile | undefined> {
   const own = join(site.folder, packName(site));
-  const hashes = (await readJson(stepPath(own, rows))) as readonly string[] | undefined;
+  const hashes = (await readJson(programPath(own, name))) as readonly string[] | undefined;
   if (hashes === undefined) return undefined;
   const [check, , ...bytes] = await Promise.all([
     readCheck(own),
@@ -137,11 +165,11 @@ export async function readStep(site: PackSite, rows: number): Promise<StepFile |
   return { stages: hashes.map((hash, i) => ({ hash, bytes: bytes[i] as Uint8Array })), check };
 }
 
-/** Keeps the stages of a step beside the pages they name. */
-export async function writeStep(packed: Packed, rows: number, stages: readonly Stage[]): Promise<StepFile> {
+/** Keeps stages beside the pages they name. */
+export async function writeStages(packed: Packed, name: string, stages: readonly Stage[]): Promise<StageFile> {
   for (const { hash, bytes } of stages) await writeSealed(stagePath(packed.folder, hash), bytes);
   const hashes = stages.map(({ hash }) => hash);
-  await writeJson(stepPath(packed.folder, rows), hashes);
+  await writeJson(programPath(packed.folder, name), hashes);
   return { stages, check: packed.check };
 }
 

@@ -57,6 +57,7 @@ export async function prepare(path: string, form: Form, folder: string, options:
   const manifest: Manifest = {
     format: MANIFEST_FORMAT,
     family: family.name,
+    isDecoder: family.head !== undefined,
     form,
     config,
     tensors,

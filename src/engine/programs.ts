@@ -12,12 +12,17 @@ import {
   type Check,
   isPrepacked,
   type Kernels,
+  type Made,
+  MOST_LOSS,
+  nameOf,
   type PackSite,
-  readStep,
+  readQuality,
+  readStages,
   removePacked,
   type Stage,
-  type StepFile,
+  type StageFile,
 } from "./packed.ts";
+import type { Reading } from "./text-graph.ts";
 
 /** Something that took time, and why. */
 export interface EngineEvent {
@@ -49,8 +54,6 @@ const CHANGED = 64;
 /** The stages of a step, to be run one after another. */
 export type Step = readonly Program[];
 
-const rowsText = (rows: number): string => `${rows} row${rows === 1 ? "" : "s"}`;
-
 /** Damaged packed files are made anew; other errors are thrown. */
 function damaged(error: unknown): undefined {
   if (error instanceof IroriError && error.code === "bad-file") return undefined;
@@ -60,7 +63,7 @@ function damaged(error: unknown): undefined {
 export class Programs implements AsyncDisposable {
   readonly #options: ProgramsOptions;
   readonly #manifest: Manifest;
-  readonly #steps = new Map<number, Promise<Step>>();
+  readonly #made = new Map<string, Promise<Step>>();
   readonly #changed = new Map<string, Promise<ChangedStep>>();
   readonly #stages = new Map<string, Promise<Program>>();
   readonly #kernels: Kernels;
@@ -75,7 +78,12 @@ export class Programs implements AsyncDisposable {
 
   /** The step of `rows` rows. */
   step(rows: number): Promise<Step> {
-    return once(this.#steps, rows, () => this.#open(rows));
+    return this.#open({ rows });
+  }
+
+  /** What reads whole texts. */
+  async texts(reading: Reading): Promise<Program> {
+    return (await this.#open(reading))[0] as Program;
   }
 
   /** A Graph over the weights file as it is: float32 weights are mapped, nothing is packed. Equal Graphs are one Program. */
@@ -127,31 +135,51 @@ export class Programs implements AsyncDisposable {
     return { folder: this.#options.folder, runtime, kernels: this.#kernels };
   }
 
-  async #open(rows: number): Promise<Step> {
-    const runtime = await this.#options.runtime();
-    const site = this.#site(runtime);
-    const known = await readStep(site, rows).catch(damaged);
-    if (known !== undefined) {
-      const step = await this.#compile(runtime, rows, known).catch(damaged);
-      if (step !== undefined) return step;
-      await removePacked(site);
-    }
-    return this.#compile(runtime, rows, await this.#make(runtime, rows));
+  #open(made: Made): Promise<Step> {
+    const name = nameOf(made);
+    return once(this.#made, name, async () => {
+      const runtime = await this.#options.runtime();
+      const site = this.#site(runtime);
+      const known = await readStages(site, name).catch(damaged);
+      if (known !== undefined) {
+        await this.#refuseLoss(site);
+        const step = await this.#compile(runtime, name, known).catch(damaged);
+        if (step !== undefined) return step;
+        await removePacked(site);
+      }
+      const stages = await this.#make(site, made);
+      await this.#refuseLoss(site);
+      return this.#compile(runtime, name, stages);
+    });
   }
 
-  /** The stages of a step, traced now; packs the model first where this runtime and CPU have not seen it. */
-  async #make(runtime: Runtime, rows: number): Promise<StepFile> {
+  /** Refuses 8-bit integers where they were measured to cost too much. */
+  async #refuseLoss(site: PackSite): Promise<void> {
+    if (site.kernels === "own") return;
+    const { loss = 0 } = (await readQuality(site)) ?? {};
+    if (loss <= MOST_LOSS) return;
+    const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+    throw new IroriError("unsupported", {
+      what: `${this.#options.model} in 8-bit integers loses too much`,
+      got: percent(loss),
+      wanted: `at most ${percent(MOST_LOSS)}`,
+      next: "use the form blocks",
+    });
+  }
+
+  /** Stages traced now; packs the model first where this runtime and CPU have not seen it. */
+  async #make(site: PackSite, made: Made): Promise<StageFile> {
     const { model, now, onEvent } = this.#options;
     const start = now();
-    const { makeStep } = await import("./pack.ts");
-    const step = await makeStep(this.#site(runtime), this.#manifest, rows);
-    const cause = `first step of ${rowsText(rows)} on ${runtime.instructionSet}`;
+    const { makeStages } = await import("./pack.ts");
+    const stages = await makeStages(site, this.#manifest, made);
+    const cause = `first ${nameOf(made)} on ${site.runtime.instructionSet}`;
     onEvent({ type: "pack", model, cause, ms: now() - start });
-    return step;
+    return stages;
   }
 
   /** Opens what is not open yet of the stages, side by side. */
-  async #compile(runtime: Runtime, rows: number, { stages, check }: StepFile): Promise<Step> {
+  async #compile(runtime: Runtime, name: string, { stages, check }: StageFile): Promise<Step> {
     const { model, now, onEvent } = this.#options;
     const start = now();
     const opening = stages.map((stage) => once(this.#stages, stage.hash, () => this.#compileStage(runtime, stage)));
@@ -162,7 +190,7 @@ export class Programs implements AsyncDisposable {
       throw error;
     });
     const step = await Promise.all(opening);
-    onEvent({ type: "compile", model, cause: `first step of ${rowsText(rows)}`, ms: now() - start });
+    onEvent({ type: "compile", model, cause: `first ${name}`, ms: now() - start });
     return step;
   }
 
@@ -187,11 +215,11 @@ export class Programs implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.allSettled(this.#steps.values());
+    await Promise.allSettled(this.#made.values());
     await this.#closeStages();
     await this.#graphs[Symbol.asyncDispose]();
     this.#changed.clear();
-    this.#steps.clear();
+    this.#made.clear();
     this.#checks.clear();
   }
 

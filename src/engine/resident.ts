@@ -14,6 +14,8 @@ import { checkMapped } from "./mapped-check.ts";
 import type { Kernels } from "./packed.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
 import { readSealed } from "./sealed.ts";
+import { TextBatcher } from "./text-batcher.ts";
+import type { Reading } from "./text-graph.ts";
 import type { TraceModel } from "./trace.ts";
 import type { Turns } from "./turns.ts";
 
@@ -64,6 +66,18 @@ export async function readManifest(folder: string): Promise<Manifest> {
   });
 }
 
+/** Where a model loses too much in 8-bit integers, its prompts are read with its own weights: they are only quicker otherwise. */
+const orOwn = (own: () => Promise<Step>) => (error: unknown) => {
+  if (error instanceof IroriError && error.code === "unsupported") return own();
+  throw error;
+};
+
+/** Opens what is most likely asked of a model: a step, or reading texts. */
+function warm(programs: Programs, { isDecoder, sentence }: Manifest): Promise<unknown> {
+  if (isDecoder) return programs.step(1);
+  return programs.texts({ of: sentence && "pooling" in sentence ? sentence.pooling : "mean", hasTypes: false });
+}
+
 export class Resident implements AsyncDisposable {
   readonly manifest: Manifest;
   readonly #tokenizer: Tokenizer | undefined;
@@ -74,6 +88,8 @@ export class Resident implements AsyncDisposable {
   readonly memory: KvMemory;
   readonly #programs: ProgramsByKernels;
   readonly #kernels: KernelChoice;
+  readonly #turns: Turns;
+  readonly #texts = new Map<string, TextBatcher>();
   #template: Promise<ChatTemplate> | undefined;
   #inside: TraceModel | undefined;
 
@@ -90,8 +106,9 @@ export class Resident implements AsyncDisposable {
     this.#tokenizer = tokenizer;
     this.#programs = programs;
     this.#kernels = kernels;
+    this.#turns = turns;
     const step = (rows: number) => programs[answer].step(rows);
-    const promptStep = prompt === answer ? undefined : () => programs[prompt].step(1);
+    const promptStep = prompt === answer ? undefined : () => programs[prompt].step(1).catch(orOwn(() => step(1)));
     this.batcher = new Batcher({ model, config, turns, step, promptStep });
     this.memory = new KvMemory({ model, config, budgetBytes, keptBytes });
   }
@@ -107,7 +124,8 @@ export class Resident implements AsyncDisposable {
       int8: stack.use(new Programs(options, manifest, "int8")),
     };
     const { answer } = options.kernels ?? OWN_KERNELS;
-    if (options.isWarm) programs[answer].step(1).catch(() => undefined); // its error reaches whoever runs
+    // its error reaches whoever runs
+    if (options.isWarm) warm(programs[answer], manifest).catch(() => undefined);
     const hasTokenizer = manifest.noTokenizer === undefined;
     const tokenizer = hasTokenizer ? Tokenizer.open(await read(join(folder, FILES.tokenizer))) : undefined;
     stack.move();
@@ -160,9 +178,24 @@ export class Resident implements AsyncDisposable {
     return this.#programs.own.changed(change);
   }
 
+  /** What reads whole texts of one kind, for any number of callers. */
+  texts(reading: Reading): TextBatcher {
+    const key = JSON.stringify(reading);
+    const known = this.#texts.get(key);
+    if (known !== undefined) return known;
+    const made = new TextBatcher(() => this.#programs[this.#kernels.answer].texts(reading), this.#turns);
+    this.#texts.set(key, made);
+    return made;
+  }
+
   /** The step of `rows` rows; opened once for any number of callers. */
   step(rows = 1): Promise<Step> {
     return this.#programs[this.#kernels.answer].step(rows);
+  }
+
+  /** Opens what is most likely asked of the model, if nobody did. */
+  async warm(): Promise<void> {
+    await warm(this.#programs[this.#kernels.answer], this.manifest);
   }
 
   /** The model's chat template. Throws "unsupported" where it has none. */

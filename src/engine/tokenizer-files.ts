@@ -31,6 +31,8 @@ export async function readTokenizerFiles(
   };
 }
 
+type Pooled = Exclude<Sentence, { readonly notRun: string }>;
+
 interface Module {
   readonly path?: unknown;
   readonly type?: unknown;
@@ -54,7 +56,17 @@ export async function readSentenceFiles(path: string): Promise<Sentence | undefi
   const modes = poolingModes((settings ?? {}) as Record<string, unknown>);
   const [mode] = modes;
   if (mode === undefined || modes.length > 1) return { notRun: `its pooling ${JSON.stringify(modes.join(" and "))}` };
-  return { pooling: mode, isNormalized };
+  return { pooling: mode, isNormalized, ...(await readPrompts(folder)) };
+}
+
+async function readPrompts(folder: string): Promise<Pick<Pooled, "prompts" | "defaultPrompt">> {
+  const config = (await readJson(join(folder, "config_sentence_transformers.json"))) as
+    | { readonly prompts?: unknown; readonly default_prompt_name?: unknown }
+    | undefined;
+  const given = typeof config?.prompts === "object" && config.prompts !== null ? Object.entries(config.prompts) : [];
+  const prompts = Object.fromEntries(given.filter((each): each is [string, string] => typeof each[1] === "string"));
+  const name = config?.default_prompt_name;
+  return { prompts, ...(typeof name === "string" && { defaultPrompt: name }) };
 }
 
 const poolings: readonly (readonly [name: string, pooling: Pooling])[] = [

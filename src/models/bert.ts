@@ -11,12 +11,11 @@ import {
   layerNorm,
   linears,
   mixHeads,
-  reshape,
-  slice,
   tanh,
   tap,
   type Value,
 } from "../tensor/mod.ts";
+import { classesOf, classMembers, firstToken } from "./classifier.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -34,6 +33,8 @@ export interface BertConfig extends Config {
   readonly textKinds: number;
   /** Checkpoints saved for other tasks lack the pooler. */
   readonly hasPooler: boolean;
+  /** C: what its classifier tells apart; 0 where it has none. */
+  readonly classes: number;
 }
 
 const schema = z.looseObject({
@@ -50,6 +51,7 @@ const schema = z.looseObject({
   position_embedding_type: z.literal("absolute").nullish(),
   is_decoder: z.literal(false).optional(),
   add_cross_attention: z.literal(false).optional(),
+  ...classMembers,
 });
 
 const parser =
@@ -72,6 +74,7 @@ const parser =
         firstPosition,
         textKinds: c.type_vocab_size,
         hasPooler: true,
+        classes: classesOf(c),
       },
       family,
     );
@@ -117,6 +120,10 @@ const weights = (c: BertConfig): ReadonlyMap<string, readonly number[]> =>
     ...inEveryLayer(c.layers, "encoder.layer", layerShapes(c)),
     ...(c.hasPooler ? Object.entries(poolerShapes(c)) : []),
   ]);
+const withClassifier =
+  (shapes: ClassifierShapes) =>
+  (c: BertConfig): ReadonlyMap<string, readonly number[]> =>
+    new Map([...weights(c), ...(c.classes > 0 ? Object.entries(shapes(c)) : [])]);
 
 function embed(c: BertConfig, weight: Weights, { ids, positions, types }: Tokens): Value {
   const shapes = embeddingShapes(c);
@@ -169,24 +176,60 @@ function trace(c: BertConfig, weight: Weights, tokens: Tokens): Value {
 function pool(c: BertConfig, weight: Weights, hidden: Value): Value | undefined {
   if (!c.hasPooler) return undefined;
   const shapes = poolerShapes(c);
-  const first = reshape(slice(hidden, 1, 0, 1), [hidden.shape[0] as number, c.hiddenSize]);
   const w = (name: keyof typeof shapes) => weight(name, shapes[name]);
-  return tanh(affine(first, w("pooler.dense.weight"), w("pooler.dense.bias")));
+  return tanh(affine(firstToken(hidden), w("pooler.dense.weight"), w("pooler.dense.bias")));
 }
 
-const encoder = (name: string, modelType: string, prefix: string): Family<BertConfig> => ({
+type ClassifierShapes = (c: BertConfig) => Readonly<Record<string, readonly number[]>>;
+
+/** BERT's classifier reads the pooler. */
+const bertClassifier: ClassifierShapes = (c) => ({
+  "classifier.weight": [c.classes, c.hiddenSize],
+  "classifier.bias": [c.classes],
+});
+function classifyPooled(c: BertConfig, weight: Weights, hidden: Value): Value | undefined {
+  const pooled = c.classes > 0 ? pool(c, weight, hidden) : undefined;
+  const w = (name: string) => weight(name, bertClassifier(c)[name] as readonly number[]);
+  return pooled && affine(pooled, w("classifier.weight"), w("classifier.bias"));
+}
+
+/** RoBERTa's has a layer of its own over the first token. */
+const robertaClassifier: ClassifierShapes = (c) => ({
+  "classifier.dense.weight": [c.hiddenSize, c.hiddenSize],
+  "classifier.dense.bias": [c.hiddenSize],
+  "classifier.out_proj.weight": [c.classes, c.hiddenSize],
+  "classifier.out_proj.bias": [c.classes],
+});
+function classifyFirst(c: BertConfig, weight: Weights, hidden: Value): Value | undefined {
+  if (c.classes === 0) return undefined;
+  const w = (name: string) => weight(name, robertaClassifier(c)[name] as readonly number[]);
+  const inner = tanh(affine(firstToken(hidden), w("classifier.dense.weight"), w("classifier.dense.bias")));
+  return affine(inner, w("classifier.out_proj.weight"), w("classifier.out_proj.bias"));
+}
+
+const encoder = (
+  name: string,
+  modelType: string,
+  prefix: string,
+  shapes: ClassifierShapes,
+  classify: NonNullable<Family<BertConfig>["classify"]>,
+): Family<BertConfig> => ({
   name,
   modelTypes: [modelType],
   prefix,
   isCausal: false,
   loraTargets: ["query", "value"],
   parseConfig: parser(name, name !== "bert"),
-  weights,
+  weights: withClassifier(shapes),
   trace,
   pool,
-  fit: (c, has) => ({ ...c, hasPooler: has("pooler.dense.weight") }),
+  classify,
+  fit(c, has) {
+    const hasClassifier = Object.keys(shapes(c)).every(has);
+    return { ...c, hasPooler: has("pooler.dense.weight"), classes: hasClassifier ? c.classes : 0 };
+  },
 });
 
-export const bert = encoder("bert", "bert", "bert.");
-export const roberta = encoder("roberta", "roberta", "roberta.");
-export const xlmRoberta = encoder("xlm_roberta", "xlm-roberta", "roberta.");
+export const bert = encoder("bert", "bert", "bert.", bertClassifier, classifyPooled);
+export const roberta = encoder("roberta", "roberta", "roberta.", robertaClassifier, classifyFirst);
+export const xlmRoberta = encoder("xlm_roberta", "xlm-roberta", "roberta.", robertaClassifier, classifyFirst);

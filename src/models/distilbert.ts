@@ -1,7 +1,8 @@
 // The distilbert family: BERT's layers without token types and pooler.
 // Tensor names are the checkpoint's; HookPoints have TransformerLens' names (HookedEncoder).
 import { z } from "zod";
-import { add, gather, gelu, layerNorm, linears, mixHeads, tap, type Value } from "../tensor/mod.ts";
+import { add, gather, gelu, layerNorm, linears, max, mixHeads, scalar, tap, type Value } from "../tensor/mod.ts";
+import { classesOf, classMembers, firstToken } from "./classifier.ts";
 import type { Config, Family, Tokens, Weights } from "./family.ts";
 import { activated, addedTo, affine, attendByHeads, inEveryLayer, inLayer } from "./layers.ts";
 import { checked, readSettings, size } from "./settings.ts";
@@ -9,6 +10,8 @@ import { checked, readSettings, size } from "./settings.ts";
 export interface DistilbertConfig extends Config {
   /** F: width of the MLP. */
   readonly intermediateSize: number;
+  /** C: what its classifier tells apart; 0 where it has none. */
+  readonly classes: number;
 }
 
 const EPSILON = 1e-12;
@@ -20,6 +23,7 @@ const schema = z.looseObject({
   n_heads: size,
   max_position_embeddings: size,
   activation: z.literal("gelu"),
+  ...classMembers,
 });
 
 function parseConfig(json: unknown): DistilbertConfig {
@@ -34,6 +38,7 @@ function parseConfig(json: unknown): DistilbertConfig {
       kvHeads: c.n_heads,
       headSize: c.dim / c.n_heads,
       maxPositions: c.max_position_embeddings,
+      classes: classesOf(c),
     },
     "distilbert",
   );
@@ -72,7 +77,22 @@ const weights = (c: DistilbertConfig): ReadonlyMap<string, readonly number[]> =>
   new Map<string, readonly number[]>([
     ...Object.entries(embeddingShapes(c)),
     ...inEveryLayer(c.layers, "transformer.layer", layerShapes(c)),
+    ...(c.classes > 0 ? Object.entries(classifierShapes(c)) : []),
   ]);
+
+const classifierShapes = (c: DistilbertConfig) => ({
+  "pre_classifier.weight": [c.hiddenSize, c.hiddenSize],
+  "pre_classifier.bias": [c.hiddenSize],
+  "classifier.weight": [c.classes, c.hiddenSize],
+  "classifier.bias": [c.classes],
+});
+function classify(c: DistilbertConfig, weight: Weights, hidden: Value): Value | undefined {
+  if (c.classes === 0) return undefined;
+  const shapes = classifierShapes(c);
+  const w = (name: keyof typeof shapes) => weight(name, shapes[name]);
+  const inner = max(affine(firstToken(hidden), w("pre_classifier.weight"), w("pre_classifier.bias")), scalar(0));
+  return affine(inner, w("classifier.weight"), w("classifier.bias"));
+}
 
 function embed(c: DistilbertConfig, weight: Weights, { ids, positions }: Tokens): Value {
   const shapes = embeddingShapes(c);
@@ -126,4 +146,6 @@ export const distilbert: Family<DistilbertConfig> = {
   parseConfig,
   weights,
   trace,
+  classify,
+  fit: (c, has) => ({ ...c, classes: Object.keys(classifierShapes(c)).every(has) ? c.classes : 0 }),
 };

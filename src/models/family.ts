@@ -105,6 +105,8 @@ export interface Family<C extends Config = Config> {
   readonly head?: Head<C>;
   /** Sentence vectors [B, D] of hidden states [B, T, D]: an encoder's trained pooler; undefined where the checkpoint has none. */
   pool?(config: C, weights: Weights, hidden: Value): Value | undefined;
+  /** Scores [B, C] of hidden states [B, T, D] of texts or pairs: a trained classifier; undefined where the checkpoint has none. */
+  classify?(config: C, weights: Weights, hidden: Value): Value | undefined;
   /** The configuration for what a checkpoint really holds, where a part may be missing. */
   fit?(config: C, has: (weight: string) => boolean): C;
   /** Which weights play which part, for processing them; families without it are taken as they are. */

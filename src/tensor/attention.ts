@@ -6,6 +6,7 @@ import { valueHash } from "./graph.ts";
 import {
   and,
   arange,
+  cast,
   concat,
   expandTo,
   less,
@@ -73,6 +74,48 @@ export interface AttentionOptions {
 }
 export const attention = (q: Value, k: Value, v: Value, mask: Value, options: AttentionOptions): Value =>
   apply(attentionOp, [q, k, v, mask], { ...options });
+
+/** softmax(q kᵀ · scale where mask) v in one kernel: q, k, v [B, T, H·K]; mask int32 [B, T], 1 for keys that every query sees. */
+const multiHeadAttentionOp = defineFunction(
+  "multiHeadAttention",
+  ([q, k, v, mask], attrs) => {
+    const { heads, ...options } = attrs as unknown as AttentionOptions & { readonly heads: number };
+    const byHeads = (x: Value): Value => {
+      const [b, t, width] = x.shape as [Dim, Dim, number];
+      return reshape(x, [b, t, heads, width / heads]);
+    };
+    const [batch, keys] = (mask as Value).shape as [Dim, Dim];
+    const seen = cast(reshape(mask as Value, [batch, 1, 1, keys]), "bool");
+    const z = attention(byHeads(q as Value), byHeads(k as Value), byHeads(v as Value), seen, options);
+    return [reshape(z, (q as Value).shape)];
+  },
+  {
+    emit: (e, [q, k, v, mask], { attrs }) => [
+      e.one(
+        "MultiHeadAttention",
+        [q, k, v, "", mask] as string[],
+        { num_heads: attrs.heads as number, scale: { float: attrs.scale as number } },
+        "com.microsoft",
+      ),
+    ],
+  },
+);
+
+/** The kernel's form of an attention whose mask is the same for every query and head, or undefined. */
+export function multiHeadForm(inputs: readonly Value[], attrs: AttentionOptions): readonly Value[] | undefined {
+  const [q, k, v, mask] = inputs as [Value, Value, Value, Value];
+  const [batch, ones, queries, keys] = mask.shape;
+  const isByKey = ones === 1 && queries === 1 && batch === q.shape[0];
+  if (!isByKey || attrs.softCap !== undefined || String(q.shape.slice(2)) !== String(k.shape.slice(2)))
+    return undefined;
+  const flat = (x: Value): Value =>
+    reshape(x, [...x.shape.slice(0, 2), (x.shape[2] as number) * (x.shape[3] as number)]);
+  const seen = cast(reshape(mask, [batch as Dim, keys as Dim]), "int32");
+  const { scale, hook } = attrs;
+  const heads = q.shape[2] as number;
+  return [reshape(apply(multiHeadAttentionOp, [flat(q), flat(k), flat(v), seen], { heads, scale, hook }), q.shape)];
+}
+export const isAttention = (node: { readonly op: Op }): boolean => node.op === attentionOp;
 
 /** Which keys a query sees, by their positions (int64, to be broadcast): none after it, and none before its window. */
 export function causalMask(keys: Value, queries: Value, window: number | undefined): Value {

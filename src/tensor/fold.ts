@@ -21,7 +21,7 @@ export function fold(g: Graph): Folded {
   const weighted = new Set<Node>();
   for (const node of nodesOf(outputs)) {
     const leaf = node.op === weightOp || node.op === constantOp;
-    const computed = node.inputs.length > 0 && node.inputs.every((value) => fixed.has(value.node));
+    const computed = node.inputs.length > 0 && node.inputs.every((value) => fixed.has(value.node)) && isStatic(node);
     const generated = node.op !== inputOp && node.inputs.length === 0 && isStatic(node);
     if (leaf || computed || generated) fixed.add(node);
     if (node.op === weightOp || node.inputs.some((value) => weighted.has(value.node))) weighted.add(node);

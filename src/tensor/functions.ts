@@ -149,6 +149,10 @@ const skipRmsNormOp = defineFunction(
 /** [rmsNorm(a + b), a + b] in one kernel. */
 export const skipRmsNorm = (a: Value, b: Value, w: Value, epsilon: number): readonly [Value, Value] =>
   applyAll(skipRmsNormOp, [a, b, w], { epsilon }) as unknown as readonly [Value, Value];
+/** An rmsNorm's result with its channels multiplied: the norm with another weight. */
+export const rmsNormWith = ({ node: { inputs, attrs } }: Value, by: Value): Value =>
+  apply(rmsNormOp, [inputs[0] as Value, mul(inputs[1] as Value, by)], attrs);
+
 const unitRowsOp = defineFunction(
   "unitRows",
   ([x]) => {

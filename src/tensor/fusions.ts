@@ -1,7 +1,7 @@
 // Fusions: rewrites of a Graph into forms that the runtime has kernels for, each equal to what it replaces.
 // They stand in one list and run in its order; the tests prove each entry of the list by the same comparison.
-import { type AttentionOptions, groupQueryForm, isCachedAttention } from "./attention.ts";
-import { isRmsNorm, isTap, skipRmsNorm } from "./functions.ts";
+import { type AttentionOptions, groupQueryForm, isAttention, isCachedAttention, multiHeadForm } from "./attention.ts";
+import { isLayerNorm, isRmsNorm, isTap, skipRmsNorm } from "./functions.ts";
 import { expand, type Graph, type Rule, rewrite, type Site } from "./graph.ts";
 import { int8Linear } from "./int8.ts";
 import {
@@ -17,8 +17,9 @@ import {
   isMixHeads,
   linear,
   untransposed,
+  weightsMultiplied,
 } from "./linear.ts";
-import { add, concat, isAdd, mul, split, transpose } from "./ops.ts";
+import { add, concat, isAdd, isConcat, isReshape, mul, split, transpose } from "./ops.ts";
 import { gather, isGather, isMatmul } from "./products.ts";
 import { type Node, scalar, type Value, weightOp } from "./value.ts";
 
@@ -117,25 +118,55 @@ const skipNorm: Rule = ({ node, inputs, users }: Site) => {
 const cachedAttentionKernel: Rule = ({ node, inputs }) =>
   isCachedAttention(node) ? groupQueryForm(inputs, node.attrs as unknown as AttentionOptions) : undefined;
 
+/** Attention of texts that are padded and see all of themselves. */
+const attentionKernel: Rule = ({ node, inputs }) =>
+  isAttention(node) ? multiHeadForm(inputs, node.attrs as unknown as AttentionOptions) : undefined;
+
 /** A weight of a linear layer as the checkpoint has it. */
 const isStored = (w: Value): boolean => w.rank === 2 && (w.node.op === weightOp || isDequantize(w.node));
 
+/** The largest magnitudes of each channel of a layer's input, by the checkpoint name of its (first) weight. */
+export type Largest = ReadonlyMap<string, Float32Array>;
+
+/** Whether a value is what attention gave, put together from its rows and heads. */
+const isAttended = ({ node }: Value): boolean =>
+  isAttention(node) ||
+  isCachedAttention(node) ||
+  ((isReshape(node) || isConcat(node)) && isAttended(node.inputs[0] as Value));
+
+/**
+ * A layer in 8-bit integers. Where its input was measured it is smoothed (what attention gave is even enough), and 8 bits a row are
+ * enough for what attention gave and for the widest layers, those into an MLP; elsewhere an input takes 16 bits.
+ */
+function int8Of(node: Node, x: Value, ws: readonly Value[], largest: Largest): Value {
+  const measured = largest.get(weightsMultiplied(node)[0] ?? "");
+  if (measured === undefined) return int8Linear(x, ws);
+  if (isAttended(x)) return int8Linear(x, ws, { isCoarse: true });
+  const width = ws.reduce((sum, { shape }) => sum + (shape[0] as number), 0);
+  const isWide = width > 3 * (x.shape.at(-1) as number);
+  return int8Linear(x, ws, { largest: measured, isCoarse: isWide && (isRmsNorm(x.node) || isLayerNorm(x.node)) });
+}
+
 /** Layers that read the same input in one product of 8-bit integers, whatever their weights' forms. */
-const int8Linears: Rule = ({ node, inputs: [x, ...ws] }) => {
-  if (!(isLinears(node) || isLinear(node)) || x === undefined || !ws.every(isStored)) return undefined;
-  return split(
-    int8Linear(x, ws),
-    -1,
-    ws.map((w) => w.shape[0] as number),
-  );
-};
+const int8Linears =
+  (largest: Largest): Rule =>
+  ({ node, inputs: [x, ...ws] }) => {
+    if (!(isLinears(node) || isLinear(node)) || x === undefined || !ws.every(isStored)) return undefined;
+    return split(
+      int8Of(node, x, ws, largest),
+      -1,
+      ws.map((w) => w.shape[0] as number),
+    );
+  };
 /** A layer whose weight is [in, out]. */
-const int8Matmul: Rule = ({ node, inputs: [x, w] }) => {
-  const { transA, transB, alpha } = node.attrs;
-  if (!isMatmul(node) || transA || transB || alpha !== 1 || x === undefined || w === undefined) return undefined;
-  const table = untransposed(w) ?? (isStored(w) ? transpose(w, [1, 0]) : undefined);
-  return table && [int8Linear(x, [table])];
-};
+const int8Matmul =
+  (largest: Largest): Rule =>
+  ({ node, inputs: [x, w] }) => {
+    const { transA, transB, alpha } = node.attrs;
+    if (!isMatmul(node) || transA || transB || alpha !== 1 || x === undefined || w === undefined) return undefined;
+    const table = untransposed(w) ?? (isStored(w) ? transpose(w, [1, 0]) : undefined);
+    return table && [int8Of(node, x, [table], largest)];
+  };
 
 const opening: readonly Fusion[] = [
   { name: "tap vanishes", rule: vanishTaps },
@@ -148,20 +179,22 @@ const blocks: readonly Fusion[] = [
   { name: "product with a transposed table", rule: productWithTransposed },
   { name: "quantised linear", rule: quantizedLinear },
 ];
-const int8: readonly Fusion[] = [
-  { name: "8-bit linears of one input", rule: int8Linears },
-  { name: "8-bit product", rule: int8Matmul },
-  { name: "linears apart", rule: separateLinears },
-];
 const closing: readonly Fusion[] = [
   { name: "skip + norm", rule: skipNorm },
+  { name: "attention over whole texts", rule: attentionKernel },
   { name: "attention over a KV cache", rule: cachedAttentionKernel },
 ];
 
 /** Weights as the checkpoint has them: quantised blocks, or float32. */
 export const fusions: readonly Fusion[] = [...opening, ...blocks, ...closing];
-/** Linear layers in 8-bit integers, of whatever weights. */
-export const int8Fusions: readonly Fusion[] = [...opening, ...int8, ...closing];
+/** Linear layers in 8-bit integers, of whatever weights. @param largest where their inputs were measured */
+export const int8Fusions = (largest: Largest = new Map()): readonly Fusion[] => [
+  ...opening,
+  { name: "8-bit linears of one input", rule: int8Linears(largest) },
+  { name: "8-bit product", rule: int8Matmul(largest) },
+  { name: "linears apart", rule: separateLinears },
+  ...closing,
+];
 
 /** The Graph in the runtime's terms: every fusion applied, what has no kernel expanded into primitives. */
 export function fuse(g: Graph, list: readonly Fusion[] = fusions): Graph {

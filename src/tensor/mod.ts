@@ -15,7 +15,7 @@ export {
   softmax,
   tap,
 } from "./functions.ts";
-export { type Fusion, fuse, fusions, int8Fusions } from "./fusions.ts";
+export { type Fusion, fuse, fusions, int8Fusions, type Largest } from "./fusions.ts";
 export { type GradientOptions, withGradients } from "./gradient.ts";
 export {
   expand,
@@ -23,12 +23,14 @@ export {
   graph,
   graphHash,
   inputsOf,
+  nodesOf,
   printGraph,
   type Rule,
   rewrite,
   verify,
   weightsOf,
 } from "./graph.ts";
+export { largestOfColumns } from "./int8.ts";
 export { type BlockFormat, dequantize, linear, linears, mixHeads, weightsMultiplied } from "./linear.ts";
 export { crossEntropy, linearCrossEntropy } from "./losses.ts";
 export { narrowRows } from "./narrow.ts";

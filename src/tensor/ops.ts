@@ -300,6 +300,7 @@ const concatOp = defineOp({
     });
   },
 });
+export const isConcat = (node: { readonly op: Op }): boolean => node.op === concatOp;
 /** Rows that were reshaped or cut alike are put together first. */
 function rowsTogether(values: readonly Value[]): readonly Value[] | undefined {
   const inner = values.map(({ node }) => node.inputs[0] as Value);

@@ -158,6 +158,11 @@ export class Tokenizer {
     return framed(frame, pair === undefined ? [first] : [first, this.encode(pair, options)], maxTokens);
   }
 
+  /** The same of a text's ids. */
+  frame(ids: readonly number[], maxTokens = this.maxTokens): Framed {
+    return framed(this.#prepared.settings.frame, [ids], maxTokens);
+  }
+
   #encodeSegments(segments: readonly Segment[], isStart: boolean, ids: number[]): void {
     this.#cut ??= compileSteps(this.#prepared.settings.steps);
     for (const [i, segment] of segments.entries()) {
