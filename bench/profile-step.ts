@@ -83,7 +83,7 @@ async function run(step: readonly Program[], tokens: number): Promise<void> {
   const ids = promptIds(CHUNK, config.vocabSize);
   for (let i = 0; i < RUNS; i++) {
     using cache = new KvCache(config, PAST + CHUNK);
-    using bound = new BoundStep(step, 1, config);
+    using bound = new BoundStep(step, 1, { config });
     if (tokens === 1) cache.added(PAST);
     await bound.alone({ cache, ids: ids.slice(0, tokens) }, { at: [tokens - 1], temperatures: [0] });
   }

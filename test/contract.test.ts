@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { KvType } from "../src/engine/kv-cache.ts";
 import { Engine, GREEDY, type Lease, type LeaseForm } from "../src/engine/mod.ts";
 import type { Resident } from "../src/engine/resident.ts";
 import { Runtime } from "../src/runtime/mod.ts";
@@ -15,8 +16,13 @@ const TEXT =
 /** Room for the tokens of these tests. */
 const CONTEXT = 64;
 
-for (const form of ["blocks", "int8", "f32"] as const satisfies readonly LeaseForm[])
-  describe(`the ${form} form of a real model`, () => {
+for (const [form, kvType] of [
+  ["blocks", "f32"],
+  ["blocks", "int8"],
+  ["int8", "f32"],
+  ["f32", "f32"],
+] as const satisfies readonly (readonly [LeaseForm, KvType])[])
+  describe(`the ${form} form of a real model over a KvCache of ${kvType}`, () => {
     let home: string;
     let engine: Engine;
     let runtime: Runtime;
@@ -36,7 +42,7 @@ for (const form of ["blocks", "int8", "f32"] as const satisfies readonly LeaseFo
       const stored = await engine.pull("smollm2-135m");
       folder = await engine.prepare(stored, form === "int8" ? "blocks" : form);
       runtime = await Runtime.open({ threads: 2, spinning: false });
-      resident = await openResident(folder, runtime, kernels);
+      resident = await openResident(folder, runtime, { kernels, kvType });
       ids = resident.tokenizer.encode(TEXT).slice(0, 48);
     });
     after(async () => {
@@ -81,7 +87,7 @@ for (const form of ["blocks", "int8", "f32"] as const satisfies readonly LeaseFo
     });
 
     test("a model opened again gives the same logits", async () => {
-      await using again = await openResident(folder, runtime, kernels);
+      await using again = await openResident(folder, runtime, { kernels, kvType });
       const wanted = await logitsOf(resident, ids, [ids.length]);
       assertEqual(await logitsOf(again, ids, [ids.length]), wanted, "reopened");
     });

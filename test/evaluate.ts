@@ -14,7 +14,7 @@ export function testRuntime(): Promise<Runtime> {
 
 export interface Array_ {
   readonly shape: readonly number[];
-  readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array;
+  readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array | Int8Array;
 }
 export const floats = (shape: readonly number[], data: ArrayLike<number>): Array_ => ({
   shape,

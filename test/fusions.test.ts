@@ -62,7 +62,8 @@ function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin
 
 /** One row of two new tokens behind five remembered ones. */
 /** `isApart`: the caches hold fewer tokens than there were before. */
-function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false): Example {
+/** `isCoded`: they are 8-bit integers. */
+function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false, isCoded = false): Example {
   const [heads, groups, width, capacity] = [4, 2, 16, 12];
   const [q, k, v] = [
     f32("q", 1, "T", heads * width),
@@ -71,9 +72,13 @@ function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false): 
   ];
   const [past, place] = [t.input("past", "int32", [1]), t.input("place", "int32", [1])];
   const caches = [
-    t.input("kc", "float32", [1, groups, "C", width]),
-    t.input("vc", "float32", [1, groups, "C", width]),
+    t.input("kc", isCoded ? "int8" : "float32", [1, groups, "C", width]),
+    t.input("vc", isCoded ? "int8" : "float32", [1, groups, "C", width]),
   ] as const;
+  const steps = (first: number) => Float32Array.from({ length: groups * width }, (_, i) => first * (1 + (i % 5) / 9));
+  const scales = isCoded
+    ? { keys: t.constant(steps(0.01), [groups, 1, width]), values: t.constant(steps(0.012), [groups, 1, width]) }
+    : undefined;
   const tables = [t.weight("cos", "float32", [32, 8]), t.weight("sin", "float32", [32, 8])] as const;
   const turn = (x: Value, n: number): Value =>
     t.rotary(t.reshape(x, [1, "T", n, width]), ...tables, t.positionsFrom(isApart ? place : past, "T"));
@@ -82,7 +87,12 @@ function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false): 
     caches,
     past,
     { scale: 0.25, hook: "h", ...options },
+    scales,
   );
+  const whole8 = (): Array_ => ({
+    shape: [1, groups, capacity, width],
+    data: Int8Array.from({ length: groups * capacity * width }, () => Math.floor(200 * random.next()) - 100),
+  });
   const angles = Array.from({ length: 256 }, (_, i) => Math.floor(i / 8) / 2 ** (i % 8));
   const written = (data: Float32Array): Float32Array => data.filter((_, i) => Math.floor(i / width) % capacity < 7);
   return {
@@ -91,8 +101,8 @@ function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false): 
       q: uniform(1, 2, heads * width),
       k: uniform(1, 2, groups * width),
       v: uniform(1, 2, groups * width),
-      kc: uniform(1, groups, capacity, width),
-      vc: uniform(1, groups, capacity, width),
+      kc: isCoded ? whole8() : uniform(1, groups, capacity, width),
+      vc: isCoded ? whole8() : uniform(1, groups, capacity, width),
       past: { shape: [1], data: Int32Array.of(5) },
       place: { shape: [1], data: Int32Array.of(19) },
       cos: floats([32, 8], angles.map(Math.cos)),
@@ -259,14 +269,16 @@ test("packed rows: each row's share of one product goes to its kernel, equal to 
   await assertSame(fused, primitivesOnly(plain), example);
 });
 
-for (const [options, isApart] of [
-  [{ window: 3 }, false],
-  [{ softCap: 0.4 }, false],
-  [{ window: 4, softCap: 0.4 }, false],
-  [{ window: 3 }, true],
+for (const [options, isApart, isCoded] of [
+  [{ window: 3 }, false, false],
+  [{ softCap: 0.4 }, false, false],
+  [{ window: 4, softCap: 0.4 }, false, false],
+  [{ window: 3 }, true, false],
+  [{}, false, true],
+  [{ window: 3 }, true, true],
 ] as const)
-  test(`attention over a KV cache with ${JSON.stringify(options)}${isApart ? " that holds the last tokens" : ""} has a kernel that equals it`, async () => {
-    const example = cachedRow(options, isApart);
+  test(`attention over a KV cache${isCoded ? " of 8-bit integers" : ""} with ${JSON.stringify(options)}${isApart ? " that holds the last tokens" : ""} has a kernel that equals it`, async () => {
+    const example = cachedRow(options, isApart, isCoded);
     const plain = t.graph(example.outputs);
     const fused = t.fuse(plain);
     assert.match(t.printGraph(fused), /groupQueryAttention/);

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { KvCache, kvCacheBytes } from "../src/engine/kv-cache.ts";
 import type { Candidates } from "../src/engine/logits.ts";
-import { Engine, type Form, GREEDY, type Lease } from "../src/engine/mod.ts";
+import { Engine, type Form, GREEDY, type Lease, type LeaseOptions } from "../src/engine/mod.ts";
 import { Runtime } from "../src/runtime/mod.ts";
 import { openResident, rowOf } from "./setup/resident.ts";
 import { smollm2 } from "./setup/smollm2.ts";
@@ -115,5 +116,24 @@ describe("the serving form", () => {
       `mean NLL ${score.meanNll}, relative error ${error.toExponential(1)}, same argmax ${(100 * same).toFixed(2)} %`,
     );
     assert.ok(error < 0.01 && same >= 0.95);
+  });
+
+  for (const [what, options] of [
+    ["a KvCache of 8-bit integers", { kvType: "int8" }],
+    ["linear layers in 8-bit integers", { form: "int8" }],
+  ] as const satisfies readonly (readonly [string, LeaseOptions])[])
+    test(`${what}: perplexity of the long text within 0.5 %`, async (t) => {
+      const { ids, meanNll } = (await longText("blocks")).score;
+      await using lease = await engine.lease("smollm2-135m", options);
+      const change = Math.exp((await lease.score(ids)).meanNll - meanNll) - 1;
+      t.diagnostic(`perplexity ${(100 * change).toFixed(3)} %`);
+      assert.ok(change < 0.005);
+    });
+
+  test("a KvCache of 8-bit integers takes at most 0.27 of the memory", async () => {
+    const { config } = (await engine.lease("smollm2-135m")).manifest;
+    assert.ok(kvCacheBytes(config, 4096, "int8") <= 0.27 * kvCacheBytes(config, 4096));
+    using cache = new KvCache(config, 4096, "int8");
+    assert.equal(cache.untouchedBytes, kvCacheBytes(config, 4096, "int8"));
   });
 });

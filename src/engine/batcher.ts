@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { cancelled, IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
 import { BoundStep } from "./bound-step.ts";
-import { CHUNK, type KvCache } from "./kv-cache.ts";
+import { CHUNK, type KvCache, type KvType } from "./kv-cache.ts";
 import type { Candidates } from "./logits.ts";
 import type { Step } from "./programs.ts";
 import type { StepResults } from "./step-results.ts";
@@ -51,6 +51,7 @@ interface Asked extends Ask {
 export interface BatcherOptions {
   readonly model: string;
   readonly config: Config;
+  readonly kvType: KvType;
   /** The step of so many rows: a power of two. */
   readonly step: (rows: number) => Promise<Step>;
   /** The step that reads prompts, where that is another one. */
@@ -234,12 +235,12 @@ export class Batcher implements AsyncDisposable {
 
   /** Single flight; a failure is forgotten, so that the next one tries again. */
   #open(rows: number): Promise<BoundStep> {
-    const { step, promptStep, config } = this.#options;
+    const { step, promptStep, config, kvType } = this.#options;
     if (rows === FOR_PROMPTS && promptStep === undefined) return this.#open(1);
     const known = this.#opening.get(rows);
     if (known !== undefined) return known;
     const opening = (rows === FOR_PROMPTS && promptStep ? promptStep() : step(rows)).then((programs) => {
-      const bound = new BoundStep(programs, rows === FOR_PROMPTS ? 1 : rows, config);
+      const bound = new BoundStep(programs, rows === FOR_PROMPTS ? 1 : rows, { config, kvType });
       this.#steps.set(rows, bound);
       return bound;
     });

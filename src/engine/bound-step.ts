@@ -4,7 +4,7 @@ import { IroriError } from "../base/mod.ts";
 import type { Numbers } from "../hooks/mod.ts";
 import type { Config } from "../models/mod.ts";
 import { Tensor } from "../runtime/mod.ts";
-import { CHUNK, KvCache } from "./kv-cache.ts";
+import { CHUNK, KvCache, type KvType } from "./kv-cache.ts";
 import type { Step } from "./programs.ts";
 import { StepBinding } from "./step-binding.ts";
 import { StepResults } from "./step-results.ts";
@@ -37,6 +37,12 @@ export interface Look {
   readonly temperatures: readonly number[];
 }
 
+/** What a step's buffers depend on. */
+export interface Bound {
+  readonly config: Config;
+  readonly kvType?: KvType;
+}
+
 export class BoundStep implements Disposable {
   readonly rows: number;
   /** What the last run captured. */
@@ -53,12 +59,12 @@ export class BoundStep implements Disposable {
   #binding: StepBinding | undefined;
 
   /** @param extras of a step of one row that is changed */
-  constructor(step: Step, rows: number, config: Config, extras?: StepExtras) {
+  constructor(step: Step, rows: number, { config, kvType = "f32" }: Bound, extras?: StepExtras) {
     this.rows = rows;
     this.#step = step;
     this.#vocabSize = config.vocabSize;
     this.#extras = extras;
-    this.#nobody = this.#owned.use(new KvCache(config, 1));
+    this.#nobody = this.#owned.use(new KvCache(config, 1, kvType));
     this.#places = new Array<KvCache>(rows).fill(this.#nobody);
     this.#ids = Tensor.of("int64", [rows, 1]);
   }

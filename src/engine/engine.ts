@@ -3,6 +3,7 @@
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
 import { Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
+import type { KvType } from "./kv-cache.ts";
 import { Lease } from "./lease.ts";
 import type { Form } from "./manifest.ts";
 import type { Kernels } from "./packed.ts";
@@ -43,6 +44,8 @@ export interface LeaseOptions {
   readonly form?: LeaseForm | undefined;
   /** Read prompts as the form "int8" does, make answers as `form` does. Default false. */
   readonly hasInt8Prompts?: boolean | undefined;
+  /** What keys and values are kept as. Default "f32"; "int8" takes a quarter of the memory. */
+  readonly kvType?: KvType | undefined;
   /** false opens the tokenizer only; the Program opens when something runs. Default true. */
   readonly warm?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -96,7 +99,8 @@ export class Engine implements AsyncDisposable {
 
   /** Opened once for any number of callers; each has its own progress and its own cancel. */
   async #resident(model: string, form: LeaseForm, options: LeaseOptions): Promise<Resident> {
-    const key = `${form}${options.hasInt8Prompts ? " with int8 prompts" : ""} ${model}`;
+    const { hasInt8Prompts, kvType = "f32" } = options;
+    const key = `${model} as ${form}${hasInt8Prompts ? ", int8 prompts" : ""}${kvType === "f32" ? "" : `, ${kvType} KvCache`}`;
     if (options.signal?.aborted) throw cancelled(`opening ${model}`, options.signal);
     const known = this.#residents.get(key);
     if (known !== undefined) return known;
@@ -124,7 +128,8 @@ export class Engine implements AsyncDisposable {
       const folder = this.store.preparedFolder(stored, form);
       const onAny = (event: EngineEvent) => onEvent?.(event);
       return Resident.open({
-        ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true, kernels },
+        ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true },
+        ...{ kernels, kvType: options.kvType },
         ...{
           turns: this.#turns,
           budgetBytes: () => this.#freeBytes(),

@@ -11,7 +11,7 @@ const RUN = 128;
 
 /** Mean negative log likelihood of a text, in nats a token. */
 export async function meanNll(step: readonly Program[], config: Config, ids: readonly number[]): Promise<number> {
-  using bound = new BoundStep(step, 1, config);
+  using bound = new BoundStep(step, 1, { config });
   using cache = new KvCache(config, ids.length);
   let sum = 0;
   for (let at = 0; at < ids.length - 1; at += RUN) {

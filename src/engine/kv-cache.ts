@@ -16,10 +16,17 @@ const capacityOf = ({ windows }: Config, layer: number, context: number): number
   return Math.min(window ? window - 1 + CHUNK : context, context) + SPARE;
 };
 
-/** Bytes of the KvCache of a context: over all layers, 2 x G x capacity x K float32. */
-export const kvCacheBytes = (config: Config, context: number): number =>
+/** What keys and values are kept as: float32, or 8-bit integers in measured steps (a quarter of the memory). */
+export type KvType = "f32" | "int8";
+const TYPES = {
+  f32: { dtype: "float32", bytes: 4, array: Float32Array },
+  int8: { dtype: "int8", bytes: 1, array: Int8Array },
+} as const;
+
+/** Bytes of the KvCache of a context: over all layers, 2 x G x capacity x K numbers. */
+export const kvCacheBytes = (config: Config, context: number, type: KvType = "f32"): number =>
   Array.from({ length: config.layers }, (_, l) => capacityOf(config, l, context)).reduce((a, b) => a + b, 0) *
-  (2 * config.kvHeads * config.headSize * 4);
+  (2 * config.kvHeads * config.headSize * TYPES[type].bytes);
 
 /** The caches of layers with one window: they hold the last tokens, one behind the other. */
 interface Windowed {
@@ -30,7 +37,7 @@ interface Windowed {
 
 /** One layer's keys or values: [1, G, capacity, K]. */
 interface Memory {
-  readonly tensor: Tensor<"float32">;
+  readonly tensor: Tensor<"float32" | "int8">;
   readonly windowed: Windowed | undefined;
 }
 
@@ -38,25 +45,28 @@ export class KvCache implements Disposable {
   /** Tokens it can hold. */
   readonly context: number;
   readonly #config: Config;
+  readonly #type: KvType;
   #length = 0;
   readonly #past = Tensor.of("int32", [1]);
   /** By kind and layer: `k.0`. */
   readonly #memory = new Map<string, Memory>();
   readonly #windowed = new Map<number, Windowed>();
 
-  constructor(config: Config, context: number) {
+  constructor(config: Config, context: number, type: KvType = "f32") {
     this.context = context;
     this.#config = config;
+    this.#type = type;
+    const { dtype, bytes, array } = TYPES[type];
     // one zeroed block that the system maps page by page as tokens arrive
-    const block = new ArrayBuffer(kvCacheBytes(config, context));
+    const block = new ArrayBuffer(kvCacheBytes(config, context, type));
     let from = 0;
     for (let l = 0; l < config.layers; l++)
       for (const kind of ["k", "v"]) {
         const shape = [1, config.kvHeads, capacityOf(config, l, context), config.headSize];
         const size = shape.reduce((a, b) => a * b, 1);
-        const tensor = Tensor.of("float32", shape, new Float32Array(block, from, size));
+        const tensor = Tensor.of<"float32" | "int8">(dtype, shape, new array(block, from, size));
         this.#memory.set(`${kind}.${l}`, { tensor, windowed: this.#windowOf(config.windows?.[l]) });
-        from += size * 4;
+        from += size * bytes;
       }
   }
   #windowOf(window: number | null | undefined): Windowed | undefined {
@@ -77,7 +87,7 @@ export class KvCache implements Disposable {
     let tokens = 0;
     for (const { tensor, windowed } of this.#memory.values())
       tokens += (tensor.shape[2] as number) - Math.min(this.#heldBy(windowed), tensor.shape[2] as number);
-    return tokens * kvHeads * headSize * 4;
+    return tokens * kvHeads * headSize * TYPES[this.#type].bytes;
   }
   #heldBy(windowed: Windowed | undefined): number {
     return windowed === undefined ? this.#length : (windowed.past.data[0] as number);
@@ -174,7 +184,7 @@ export class KvCache implements Disposable {
 }
 
 /** Copies `count` tokens of each head, from place `start` of one cache to place `at` of another. */
-function copyTokens(from: Tensor<"float32">, start: number, to: Tensor<"float32">, at: number, count: number): void {
+function copyTokens(from: Memory["tensor"], start: number, to: Memory["tensor"], at: number, count: number): void {
   const [, heads, capacity, width] = from.shape as [number, number, number, number];
   const room = to.shape[2] as number;
   const [source, target] = [from.data, to.data];

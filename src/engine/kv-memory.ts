@@ -2,12 +2,13 @@
 // It does not know prompts' texts or who asks.
 import { IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
-import { KvCache, kvCacheBytes } from "./kv-cache.ts";
+import { KvCache, type KvType, kvCacheBytes } from "./kv-cache.ts";
 import { megabytes } from "./plan.ts";
 
 export interface KvMemoryOptions {
   readonly model: string;
   readonly config: Config;
+  readonly kvType: KvType;
   /** Bytes that are free, beside caches in use on this machine, asked before each. */
   readonly budgetBytes: () => number;
   /** Bytes that caches of answers that ended may take. */
@@ -42,7 +43,7 @@ export class KvMemory implements Disposable {
       throw new IroriError("no-room", {
         what: `${this.#options.model}: a KvCache of ${context.toLocaleString("en")} tokens`,
         got: `${megabytes(this.#options.budgetBytes())} free`,
-        wanted: megabytes(kvCacheBytes(this.#options.config, context)),
+        wanted: megabytes(this.#bytesOf(context)),
         next: "wait for other answers to end, or ask for a shorter one",
       });
     }
@@ -101,8 +102,11 @@ export class KvMemory implements Disposable {
 
   /** Bytes of the caches that are kept. */
   get keptBytes(): number {
-    const { config } = this.#options;
-    return [...this.#kept.keys()].reduce((sum, { length }) => sum + kvCacheBytes(config, length), 0);
+    return [...this.#kept.keys()].reduce((sum, { length }) => sum + this.#bytesOf(length), 0);
+  }
+  #bytesOf(context: number): number {
+    const { config, kvType } = this.#options;
+    return kvCacheBytes(config, context, kvType);
   }
   /** Bytes of caches in use that no token has reached yet: the system does not know of them. */
   get untouchedBytes(): number {
@@ -110,10 +114,10 @@ export class KvMemory implements Disposable {
   }
 
   #make(context: number): KvCache | undefined {
-    const { config } = this.#options;
-    const bytes = kvCacheBytes(config, context);
+    const { config, kvType } = this.#options;
+    const bytes = this.#bytesOf(context);
     for (const oldest of this.#kept.keys()) if (this.#options.budgetBytes() < bytes) this.#forget(oldest);
-    return this.#options.budgetBytes() < bytes ? undefined : new KvCache(config, context);
+    return this.#options.budgetBytes() < bytes ? undefined : new KvCache(config, context, kvType);
   }
   /** Bytes that are free, or would be without the caches that are kept. */
   get freeBytes(): number {

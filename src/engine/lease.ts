@@ -129,7 +129,8 @@ export class Lease implements AsyncDisposable {
   }
   #wants(context: number) {
     const { config, weightBytes } = this.manifest;
-    return { model: this.model, config, mappedBytes: weightBytes, context, chunk: CHUNK };
+    const { kvType } = this.#resident;
+    return { model: this.model, config, mappedBytes: weightBytes, context, chunk: CHUNK, kvType };
   }
 
   /** Opens the Programs for so many answers at once, if nobody did; resolves when the model is ready to run. */
@@ -307,9 +308,10 @@ async function changedStep(resident: Resident, asked: Inside): Promise<OwnStep |
   }
   const held = await resident.changed(change);
   const { step, shapes } = held;
-  const { config } = resident.manifest;
+  const { kvType, manifest } = resident;
+  const bound = { config: manifest.config, kvType };
   return {
-    bind: (promptTokens) => new BoundStep(step, 1, config, extrasOf(inside, step, shapes, promptTokens)),
+    bind: (promptTokens) => new BoundStep(step, 1, bound, extrasOf(inside, step, shapes, promptTokens)),
     [Symbol.dispose]: () => held[Symbol.dispose](),
   };
 }

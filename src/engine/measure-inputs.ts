@@ -3,15 +3,19 @@
 import type { Config, Family, Weights } from "../models/mod.ts";
 import { type Runtime, Tensor } from "../runtime/mod.ts";
 import {
+  type Dim,
   fuse,
   type Graph,
   graph,
+  hookPoints,
   largestOfColumns,
   nodesOf,
   onnxBytes,
+  reshape,
   type Value,
   type WeightLocation,
   weightsMultiplied,
+  withTaps,
 } from "../tensor/mod.ts";
 import { textGraph } from "./text-graph.ts";
 
@@ -30,12 +34,42 @@ export interface Measured {
   readonly isPrepacked: boolean;
 }
 
+/** Largest magnitudes by name. */
+type Found = ReadonlyMap<string, Float32Array>;
+
 /** By the checkpoint name of a layer's (first) weight, the largest magnitude of each channel of its input over all tokens. */
-export async function measureInputs(
-  { family, config, weights, runtime, folder, locate, isPrepacked }: Measured,
+export const measureInputs = (model: Measured, ids: readonly number[]): Promise<Found> =>
+  measure(model, inputsOfLayers(wholeOf(model)), ids);
+
+/** `k.L` and `v.L` [G · K]: the largest magnitude of each channel of the keys (turned) and values of layer L over all tokens. */
+export function measureKeys(model: Measured, ids: readonly number[]): Promise<Found> {
+  const whole = wholeOf(model);
+  const known = new Set(hookPoints(whole));
+  const places = Array.from({ length: model.config.layers }, (_, l) => {
+    const at = (name: string) => `blocks.${l}.attn.${name}`;
+    const turned = at("hook_rot_k");
+    return { [`k.${l}`]: known.has(turned) ? turned : at("hook_k"), [`v.${l}`]: at("hook_v") };
+  });
+  const named: Readonly<Record<string, string>> = Object.assign({}, ...places);
+  const tapped = withTaps(whole, Object.values(named));
+  const outputs: Record<string, Value> = {};
+  for (const [name, hook] of Object.entries(named)) {
+    const value = tapped.outputs[hook] as Value;
+    const [batch, length, heads, width] = value.shape as [Dim, Dim, number, number];
+    outputs[LARGEST + name] = largestOfColumns(reshape(value, [batch, length, heads * width]));
+  }
+  return measure(model, graph(outputs, whole.inputs), ids);
+}
+
+const wholeOf = ({ family, config, weights }: Measured): Graph =>
+  textGraph(family, config, weights, { of: "mean", hasTypes: false });
+
+async function measure(
+  { config, runtime, folder, locate, isPrepacked }: Measured,
+  outputs: Graph,
   ids: readonly number[],
-): Promise<ReadonlyMap<string, Float32Array>> {
-  const measured = fuse(inputsOfLayers(textGraph(family, config, weights, { of: "mean", hasTypes: false })));
+): Promise<Found> {
+  const measured = fuse(outputs);
   await using program = await runtime.compile(onnxBytes(measured, { locate }), {
     weightsFolder: folder,
     prepack: isPrepacked,

@@ -7,6 +7,8 @@ import { IroriError } from "../base/mod.ts";
 import { decoderNamed, familyNamed } from "../models/mod.ts";
 import type { CompileOptions, Program, Runtime } from "../runtime/mod.ts";
 import {
+  type CacheScales,
+  constant,
   type Fusion,
   fold,
   fuse,
@@ -17,15 +19,17 @@ import {
   type Largest,
   onnxBytes,
   rewrite,
+  type Value,
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
 import { Tokenizer } from "../text/mod.ts";
 import { changedGraph, type Shapes, type StepChange } from "./changed-step.ts";
 import { meanCosine, meanNll } from "./int8-quality.ts";
+import type { KvType } from "./kv-cache.ts";
 import { extentsOf, FILES, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
-import { measureInputs } from "./measure-inputs.ts";
+import { type Measured, measureInputs, measureKeys } from "./measure-inputs.ts";
 import {
   isPrepacked,
   type Kernels,
@@ -48,6 +52,7 @@ import {
 } from "./packed.ts";
 import { prepack, readBy } from "./prepack.ts";
 import { SAMPLE_TEXT } from "./sample-text.ts";
+import { readSealed, writeSealed } from "./sealed.ts";
 import { stagesOf, stepGraph } from "./step.ts";
 import { storedWeights } from "./stored-weight.ts";
 import { type Reading, textGraph } from "./text-graph.ts";
@@ -56,8 +61,8 @@ import { type Reading, textGraph } from "./text-graph.ts";
 const DERIVED = "derived.bin";
 
 /** The step of a prepared model, over the arrays of its weights file. */
-const stepOf = (manifest: Manifest, rows: number): Graph =>
-  stepGraph(decoderNamed(manifest.family), manifest.config, storedWeights(manifest), rows);
+const stepOf = (manifest: Manifest, rows: number, scales?: readonly CacheScales[]): Graph =>
+  stepGraph(decoderNamed(manifest.family), manifest.config, storedWeights(manifest), rows, scales);
 const textsOf = (manifest: Manifest, reading: Reading): Graph =>
   textGraph(familyNamed(manifest.family), manifest.config, storedWeights(manifest), reading);
 
@@ -73,7 +78,7 @@ export async function makeStages(site: PackSite, manifest: Manifest, made: Made)
   const list = fusionsOf(site, largestOf(packed));
   const graphs =
     "rows" in made
-      ? stagesOf(stepOf(manifest, made.rows), manifest.config, list)
+      ? stagesOf(stepOf(manifest, made.rows, await scalesOf(site, manifest, made.kvType)), manifest.config, list)
       : [fuse(textsOf(manifest, made), list)];
   const raw = locateIn(manifest);
   const stages = graphs.map((stage) =>
@@ -88,10 +93,19 @@ export interface ChangedStep extends StageFile {
 }
 
 /** The step of one row with changes, over the same pages as the others. */
-export async function makeChanged(site: PackSite, manifest: Manifest, change: StepChange): Promise<ChangedStep> {
+export async function makeChanged(
+  site: PackSite,
+  manifest: Manifest,
+  change: StepChange,
+  kvType: KvType,
+): Promise<ChangedStep> {
   const packed = await packedAt(site, manifest);
   const headWeight = decoderNamed(manifest.family).head.weight(manifest.config);
-  const { graph, shapes } = changedGraph(stepOf(manifest, 1), change, headWeight);
+  const { graph, shapes } = changedGraph(
+    stepOf(manifest, 1, await scalesOf(site, manifest, kvType)),
+    change,
+    headWeight,
+  );
   const raw = locateIn(manifest);
   const stages = stagesOf(graph, manifest.config, fusionsOf(site, largestOf(packed))).map((stage) =>
     stageOf(overPages(stage, packed), (name) => packed.locations[name] ?? raw(name)),
@@ -125,11 +139,21 @@ const stageOf = (stage: Graph, locate: (name: string) => WeightLocation | undefi
 });
 
 /** How large a layer's inputs are, as it was measured when the model was packed. */
-const largestOf = ({ largest = {} }: Packed): Largest =>
-  new Map(Object.entries(largest).map(([name, text]) => [name, floatsOf(text)]));
-const floatsOf = (text: string): Float32Array => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
-const textOf = (floats: Float32Array): string =>
-  Buffer.from(floats.buffer, floats.byteOffset, floats.byteLength).toString("base64");
+const largestOf = ({ largest = {} }: Packed): Largest => fromTexts(largest);
+const fromTexts = (texts: Readonly<Record<string, string>>): Largest =>
+  new Map(
+    Object.entries(texts).map(([name, text]) => [
+      name,
+      new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer),
+    ]),
+  );
+const toTexts = (largest: Largest): Record<string, string> =>
+  Object.fromEntries(
+    [...largest].map(([name, { buffer, byteOffset, byteLength }]) => [
+      name,
+      Buffer.from(buffer, byteOffset, byteLength).toString("base64"),
+    ]),
+  );
 
 const fusionsOf = ({ kernels }: PackSite, largest: Largest): readonly Fusion[] =>
   kernels === "int8" ? int8Fusions(largest) : fusions;
@@ -153,7 +177,7 @@ async function packModel(site: PackSite, manifest: Manifest): Promise<Packed> {
   if (site.kernels === "own") return packAs(site, manifest, new Map());
   const ids = await sampleIds(site.folder, manifest);
   if (ids === undefined) return packAs(site, manifest, new Map());
-  const packed = await packAs(site, manifest, await measured(site, manifest, ids));
+  const packed = await packAs(site, manifest, await measureInputs(measuredModel(site, manifest), ids));
   const quality = await qualityOf(site, manifest, ids);
   if (quality.loss <= MOST_LOSS) {
     await writeQuality(site, quality);
@@ -173,18 +197,63 @@ async function sampleIds(folder: string, manifest: Manifest): Promise<readonly n
   return tokenizer.encode(SAMPLE_TEXT);
 }
 
-async function measured({ folder, runtime }: PackSite, manifest: Manifest, ids: readonly number[]): Promise<Largest> {
+function measuredModel({ folder, runtime }: PackSite, manifest: Manifest): Measured {
   const { config } = manifest;
   const of = { family: familyNamed(manifest.family), config, weights: storedWeights(manifest) };
-  const at = { folder, runtime, locate: locateIn(manifest), isPrepacked: isPrepacked(manifest, "own") };
-  return measureInputs({ ...of, ...at }, ids);
+  return { ...of, folder, runtime, locate: locateIn(manifest), isPrepacked: isPrepacked(manifest, "own") };
+}
+
+/** What a cache of 8-bit integers counts in, of each layer: measured once, kept beside the prepared model. */
+async function scalesOf(
+  site: PackSite,
+  manifest: Manifest,
+  kvType: KvType,
+): Promise<readonly CacheScales[] | undefined> {
+  if (kvType === "f32") return undefined;
+  const { config } = manifest;
+  const known = await readScales(site.folder);
+  const largest = known ?? (await measureScales(site, manifest));
+  const scale = (of: Float32Array): Value =>
+    constant(
+      of.map((most) => Math.max(most * MARGIN, TINY) / 127),
+      [config.kvHeads, 1, config.headSize],
+    );
+  return Array.from({ length: config.layers }, (_, l) => ({
+    keys: scale(largest.get(`k.${l}`) as Float32Array),
+    values: scale(largest.get(`v.${l}`) as Float32Array),
+  }));
+}
+/** Values beyond what was measured are clipped: so much larger ones are not. */
+const MARGIN = 1.5;
+const TINY = 1e-6;
+const SCALES = "kv-scales.sealed";
+
+async function readScales(folder: string): Promise<Largest | undefined> {
+  const bytes = await readSealed(join(folder, SCALES)).catch((error: unknown) => {
+    if (error instanceof IroriError && error.code === "bad-file") return undefined; // measured anew
+    throw error;
+  });
+  return bytes && fromTexts(JSON.parse(new TextDecoder().decode(bytes)));
+}
+
+async function measureScales(site: PackSite, manifest: Manifest): Promise<Largest> {
+  const ids = await sampleIds(site.folder, manifest);
+  if (ids === undefined)
+    throw new IroriError("unsupported", {
+      what: "a KvCache of 8-bit integers for a model without a tokenizer",
+      got: manifest.noTokenizer,
+      wanted: "float32: the steps of its integers are measured on a text",
+    });
+  const largest = await measureKeys(measuredModel(site, manifest), ids);
+  await writeSealed(join(site.folder, SCALES), new TextEncoder().encode(JSON.stringify(toTexts(largest))));
+  return largest;
 }
 
 /** Tokens that likelihoods are compared on. */
 const COMPARED = 1024;
 
 async function qualityOf(site: PackSite, manifest: Manifest, ids: readonly number[]): Promise<Quality> {
-  const made: Made = manifest.isDecoder ? { rows: 1 } : { of: "mean", hasTypes: false };
+  const made: Made = manifest.isDecoder ? { rows: 1, kvType: "f32" } : { of: "mean", hasTypes: false };
   await using stack = new AsyncDisposableStack();
   const open = async (kernels: Kernels): Promise<readonly Program[]> => {
     const own = { ...site, kernels };
@@ -287,9 +356,7 @@ async function pack(site: PackSite, staging: string, manifest: Manifest, largest
     locations: final,
     files: [pages ?? derivedFile].filter((file) => file !== undefined),
     offsetsInside: [...offsetsInside],
-    ...(largest.size > 0 && {
-      largest: Object.fromEntries([...largest].map(([weight, floats]) => [weight, textOf(floats)])),
-    }),
+    ...(largest.size > 0 && { largest: toTexts(largest) }),
     check: check && { ...stageOf(check.graph, (weight) => final[weight]), expected: check.expected },
   });
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import type { Runtime } from "../runtime/mod.ts";
 import type { WeightLocation } from "../tensor/mod.ts";
+import type { KvType } from "./kv-cache.ts";
 import type { Manifest } from "./manifest.ts";
 import { checkMapped, stampFile, type Written } from "./mapped-check.ts";
 import type { Expected } from "./offsets-check.ts";
@@ -80,11 +81,13 @@ export interface PackSite {
 }
 
 /** What is made of a model over its packed pages: the step of so many rows, or reading whole texts. */
-export type Made = { readonly rows: number } | Reading;
+export type Made = { readonly rows: number; readonly kvType: KvType } | Reading;
 
 /** The name that its stages are kept under. */
 export const nameOf = (made: Made): string =>
-  "rows" in made ? `step-${made.rows}` : `texts-${made.of}${made.hasTypes ? "-typed" : ""}`;
+  "rows" in made
+    ? `step-${made.rows}${made.kvType === "f32" ? "" : `-${made.kvType}`}`
+    : `texts-${made.of}${made.hasTypes ? "-typed" : ""}`;
 
 /** Integer kernels need their own layout; float32 weights run from the file as they are. */
 export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form === "blocks" || kernels === "int8";

@@ -3,7 +3,7 @@
 import { IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
 import { candidatesOf } from "./candidates.ts";
-import { kvCacheBytes } from "./kv-cache.ts";
+import { type KvType, kvCacheBytes } from "./kv-cache.ts";
 
 export interface PlanItem {
   readonly name: string;
@@ -25,6 +25,7 @@ export interface PlanWants {
   /** Bytes of the files that are mapped. */
   readonly mappedBytes: number;
   readonly context: number;
+  readonly kvType?: KvType;
   /** Tokens of one run at most. */
   readonly chunk: number;
   /** Positions of one run whose logits are wanted. Default 1. */
@@ -41,12 +42,13 @@ function scratchBytes(config: Config, chunk: number, positions: number): number 
   return 4 * (activations + positions * perPosition);
 }
 
-export function planGeneration({ model, config, mappedBytes, context, chunk, positions = 1 }: PlanWants): Plan {
+export function planGeneration(wants: PlanWants): Plan {
+  const { model, config, mappedBytes, context, chunk, positions = 1, kvType = "f32" } = wants;
   const items: PlanItem[] = [
     { name: "weights", bytes: mappedBytes, isMapped: true },
     {
       name: `KvCache of ${context.toLocaleString("en")} tokens`,
-      bytes: kvCacheBytes(config, context),
+      bytes: kvCacheBytes(config, context, kvType),
       isMapped: false,
     },
     { name: "scratch", bytes: scratchBytes(config, chunk, positions), isMapped: false },

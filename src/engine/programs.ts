@@ -5,6 +5,7 @@ import type { Program, Runtime } from "../runtime/mod.ts";
 import type { Graph } from "../tensor/mod.ts";
 import type { Shapes, StepChange } from "./changed-step.ts";
 import { type HeldProgram, KeptPrograms } from "./kept-programs.ts";
+import type { KvType } from "./kv-cache.ts";
 import { locateIn, type Manifest } from "./manifest.ts";
 import { agrees, resultsOf } from "./offsets-check.ts";
 import type { ChangedStep } from "./pack.ts";
@@ -67,18 +68,24 @@ export class Programs implements AsyncDisposable {
   readonly #changed = new Map<string, Promise<ChangedStep>>();
   readonly #stages = new Map<string, Promise<Program>>();
   readonly #kernels: Kernels;
+  readonly #kvType: KvType;
   readonly #graphs = new KeptPrograms(16);
   readonly #checks = new Map<string, Promise<void>>();
 
-  constructor(options: ProgramsOptions, manifest: Manifest, kernels: Kernels) {
+  constructor(
+    options: ProgramsOptions,
+    manifest: Manifest,
+    { kernels, kvType }: { readonly kernels: Kernels; readonly kvType: KvType },
+  ) {
     this.#kernels = kernels;
+    this.#kvType = kvType;
     this.#options = options;
     this.#manifest = manifest;
   }
 
   /** The step of `rows` rows. */
   step(rows: number): Promise<Step> {
-    return this.#open({ rows });
+    return this.#open({ rows, kvType: this.#kvType });
   }
 
   /** What reads whole texts. */
@@ -108,7 +115,7 @@ export class Programs implements AsyncDisposable {
     const key = JSON.stringify(change);
     const { stages, shapes } = await once(this.#changed, key, async () => {
       const { makeChanged } = await import("./pack.ts");
-      return makeChanged(this.#site(runtime), this.#manifest, change);
+      return makeChanged(this.#site(runtime), this.#manifest, change, this.#kvType);
     });
     for (const oldest of this.#changed.keys()) if (this.#changed.size > CHANGED) this.#changed.delete(oldest);
     using opening = new DisposableStack();

@@ -8,6 +8,7 @@ import { ChatTemplate, Tokenizer } from "../text/mod.ts";
 import { Batcher } from "./batcher.ts";
 import type { StepChange } from "./changed-step.ts";
 import type { HeldProgram } from "./kept-programs.ts";
+import type { KvType } from "./kv-cache.ts";
 import { KvMemory } from "./kv-memory.ts";
 import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
@@ -28,6 +29,8 @@ export interface KernelChoice {
 export interface ResidentOptions extends ProgramsOptions {
   /** Default: the prepared form's own. */
   readonly kernels?: KernelChoice | undefined;
+  /** Default "f32". */
+  readonly kvType?: KvType | undefined;
   /** Whose turn it is to run. */
   readonly turns: Turns;
   /** Bytes that are free, asked before each KvCache. */
@@ -84,6 +87,8 @@ export class Resident implements AsyncDisposable {
   readonly model: string;
   /** Steps of all its answers. */
   readonly batcher: Batcher;
+  /** What its KvCaches hold. */
+  readonly kvType: KvType;
   /** KvCaches of all its answers. */
   readonly memory: KvMemory;
   readonly #programs: ProgramsByKernels;
@@ -94,7 +99,7 @@ export class Resident implements AsyncDisposable {
   #inside: TraceModel | undefined;
 
   private constructor(
-    { model, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS }: ResidentOptions,
+    { model, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS, kvType = "f32" }: ResidentOptions,
     manifest: Manifest,
     tokenizer: Tokenizer | undefined,
     programs: ProgramsByKernels,
@@ -109,8 +114,9 @@ export class Resident implements AsyncDisposable {
     this.#turns = turns;
     const step = (rows: number) => programs[answer].step(rows);
     const promptStep = prompt === answer ? undefined : () => programs[prompt].step(1).catch(orOwn(() => step(1)));
-    this.batcher = new Batcher({ model, config, turns, step, promptStep });
-    this.memory = new KvMemory({ model, config, budgetBytes, keptBytes });
+    this.kvType = kvType;
+    this.batcher = new Batcher({ model, config, kvType, turns, step, promptStep });
+    this.memory = new KvMemory({ model, config, kvType, budgetBytes, keptBytes });
   }
 
   /** Reads the manifest and the tokenizer. Throws "bad-file" where the prepared form is damaged. */
@@ -119,9 +125,10 @@ export class Resident implements AsyncDisposable {
     const manifest = await readManifest(folder);
     await checkMapped(join(folder, FILES.weights), { bytes: manifest.weightBytes, sha256: manifest.weightSha256 });
     await using stack = new AsyncDisposableStack();
+    const { kvType = "f32" } = options;
     const programs = {
-      own: stack.use(new Programs(options, manifest, "own")),
-      int8: stack.use(new Programs(options, manifest, "int8")),
+      own: stack.use(new Programs(options, manifest, { kernels: "own", kvType })),
+      int8: stack.use(new Programs(options, manifest, { kernels: "int8", kvType })),
     };
     const { answer } = options.kernels ?? OWN_KERNELS;
     // its error reaches whoever runs

@@ -3,6 +3,7 @@
 
 import { type CachedRows, type Config, cachedRows, type Decoder, type Weights } from "../models/mod.ts";
 import {
+  type CacheScales,
   cut,
   cutAtTaps,
   type Fusion,
@@ -28,8 +29,14 @@ import { candidatesOf } from "./candidates.ts";
  * `topLogits` and `topIds` [W, 65] descending (the 65th bounds all others), and `exactLogits` [W, 64]: the candidates' logits
  * without the rounding of a quantised head, which costs 64 rows of its table.
  */
-export function stepGraph(family: Decoder, config: Config, weights: Weights, rows: number): Graph {
-  const tokens: CachedRows = cachedRows(config, rows, rows === 1 ? "T" : 1);
+export function stepGraph(
+  family: Decoder,
+  config: Config,
+  weights: Weights,
+  rows: number,
+  scales?: readonly CacheScales[],
+): Graph {
+  const tokens: CachedRows = cachedRows(config, rows, rows === 1 ? "T" : 1, scales);
   const all = family.trace(config, weights, tokens);
   const places = [rows === 1 ? "T" : rows, config.hiddenSize];
   const hidden = cut(gather(reshape(all, places), input("wanted", "int64", ["W"])), HIDDEN);

@@ -5,6 +5,7 @@ import {
   and,
   arange,
   attention,
+  type CacheScales,
   cachedAttention,
   cast,
   causalMask,
@@ -66,8 +67,9 @@ export interface CachedRows extends Tokens {
  * R rows with T new tokens each, [R, T], every row over its own KvCache. Inputs: `ids` int64 [R, T]; per row r `past.r` int32 [1]
  * (tokens before), and per layer l `k.r.l`, `v.r.l` float32 [1, G, C, K], written in place as `k.r.l'`, `v.r.l'`. Layers with a
  * window of W tokens need only the last W − 1 of those before: `past.r.W` int32 [1] says how many their caches hold.
+ * @param scales of each layer, where the caches are int8
  */
-export function cachedRows(config: Config, rows: number, length: Dim): CachedRows {
+export function cachedRows(config: Config, rows: number, length: Dim, scales?: readonly CacheScales[]): CachedRows {
   const ids = input("ids", "int64", [rows, length]);
   const pasts = Array.from({ length: rows }, (_, r) => input(`past.${r}`, "int32", [1]));
   const ones = pasts.map(() => 1);
@@ -77,7 +79,7 @@ export function cachedRows(config: Config, rows: number, length: Dim): CachedRow
     const window = config.windows?.[layer];
     const capacity = window ? `C${r}_${window}` : `C${r}`;
     const cache = (kind: "k" | "v"): Value =>
-      input(`${kind}.${r}.${layer}`, "float32", [1, config.kvHeads, capacity, config.headSize]);
+      input(`${kind}.${r}.${layer}`, scales ? "int8" : "float32", [1, config.kvHeads, capacity, config.headSize]);
     const past = window ? input(`past.${r}.${window}`, "int32", [1]) : (pasts[r] as Value);
     return { caches: [cache("k"), cache("v")] as const, past };
   };
@@ -106,6 +108,7 @@ export function cachedRows(config: Config, rows: number, length: Dim): CachedRow
         memory,
         past,
         options,
+        scales?.[layer],
       );
       caches[`k.${r}.${layer}'`] = keys;
       caches[`v.${r}.${layer}'`] = values;

@@ -8,10 +8,15 @@ import {
   arange,
   cast,
   concat,
+  div,
   expandTo,
   less,
   lessEqual,
+  max,
+  mul,
+  neg,
   reshape,
+  round,
   rowShare,
   slice,
   split,
@@ -123,22 +128,38 @@ export function causalMask(keys: Value, queries: Value, window: number | undefin
   return window === undefined ? before : and(before, less(sub(queries, keys), int64(window)));
 }
 
+/** What a cache of 8-bit integers counts in: a scale for each channel of each head, float32 [G, 1, K]. */
+export interface CacheScales {
+  readonly keys: Value;
+  readonly values: Value;
+}
+
+/** x [1, G, T, K] in steps of a scale, as far as 8 bits go. */
+const coded = (x: Value, scale: Value | undefined): Value => {
+  if (scale === undefined) return x;
+  const steps = max(round(div(x, scale)), scalar(-128));
+  return cast(neg(max(neg(steps), scalar(-127))), "int8");
+};
+const decoded = (x: Value, scale: Value | undefined): Value =>
+  scale === undefined ? x : mul(cast(x, "float32"), scale);
+
 /**
- * One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K]; past int32 [1] (tokens in the caches)
- * → [z [1,T,H,K], caches'].
+ * One row's new tokens over its KvCache: q [1,T,H,K]; k, v [1,T,G,K]; caches [1,G,C,K], float32, or int8 with their scales; past
+ * int32 [1] (tokens in the caches) → [z [1,T,H,K], caches'].
  */
 const cachedAttentionOp = defineFunction(
   "cachedAttention",
-  ([q, k, v, kCache, vCache, past], attrs) => {
+  ([q, k, v, kCache, vCache, past, kScale, vScale], attrs) => {
     const options = attrs as unknown as AttentionOptions;
     const t = (q as Value).shape[1] as Dim;
     const c = (kCache as Value).shape[2] as Dim;
     const positions = positionsFrom(past as Value, t);
     const swap = (x: Value): Value => transpose(x, [0, 2, 1, 3]);
-    const keys = scatterRows(kCache as Value, positions, swap(k as Value));
-    const values = scatterRows(vCache as Value, positions, swap(v as Value));
+    const keys = scatterRows(kCache as Value, positions, coded(swap(k as Value), kScale));
+    const values = scatterRows(vCache as Value, positions, coded(swap(v as Value), vScale));
     const mask = causalMask(reshape(arange(c), [1, 1, 1, c]), reshape(positions, [1, 1, t, 1]), options.window);
-    return [attention(q as Value, swap(keys), swap(values), mask, options), keys, values];
+    const all = [decoded(keys, kScale), decoded(values, vScale)].map(swap) as [Value, Value];
+    return [attention(q as Value, ...all, mask, options), keys, values];
   },
   { hooks: HOOKS },
 );
@@ -147,12 +168,11 @@ export const cachedAttention = (
   [kCache, vCache]: readonly [Value, Value],
   past: Value,
   options: AttentionOptions,
+  scales?: CacheScales,
 ): readonly [Value, Value, Value] =>
-  applyAll(cachedAttentionOp, [q, k, v, kCache, vCache, past], { ...options }) as unknown as readonly [
-    Value,
-    Value,
-    Value,
-  ];
+  applyAll(cachedAttentionOp, [q, k, v, kCache, vCache, past, ...(scales ? [scales.keys, scales.values] : [])], {
+    ...options,
+  }) as unknown as readonly [Value, Value, Value];
 export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op === cachedAttentionOp;
 
 /**
@@ -163,8 +183,9 @@ export const isCachedAttention = (node: { readonly op: Op }): boolean => node.op
  */
 const groupQueryAttentionOp = defineFunction(
   "groupQueryAttention",
-  ([qkv, kCache, vCache, past, cosTable, sinTable, place], attrs) => {
+  ([qkv, kCache, vCache, past, cosTable, sinTable, ...more], attrs) => {
     const { heads, kvHeads, headSize, ...options } = attrs as unknown as GroupQueryAttrs;
+    const { place, scales } = furtherOf(more);
     const longer = (qkv as Value).shape[1] as Dim;
     const widths = [heads, kvHeads, kvHeads].map((n) => n * headSize);
     const [q, k, v] = split(qkv as Value, -1, widths).map((x, i) =>
@@ -177,11 +198,13 @@ const groupQueryAttentionOp = defineFunction(
       [kCache as Value, vCache as Value],
       past as Value,
       options,
+      scales && { keys: scales[0] as Value, values: scales[1] as Value },
     );
     return [reshape(z, [1, longer, heads * headSize]), keys, values];
   },
   {
-    emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable, place], node) => {
+    emit: (e, [qkv, kCache, vCache, past, cosTable, sinTable, ...more], node) => {
+      const { place, scales = [] } = furtherOf(more);
       const { heads, kvHeads, scale, window, softCap: cap } = node.attrs as unknown as GroupQueryAttrs;
       const longer = (node.inputs[0] as Value).shape[1] as Dim;
       const capacity = (node.inputs[1] as Value).shape[2] as Dim;
@@ -191,11 +214,14 @@ const groupQueryAttentionOp = defineFunction(
       const count = (dim: Dim): string => e.one("Reshape", [e.dim(dim), e.ints()]);
       const order = (): string => e.one("Range", [count(0), count(longer), count(1)]);
       const row = (name: string): string => e.one("Unsqueeze", [name, e.ints(0)]);
-      const places = place === undefined ? [] : [row(e.one("Add", [e.one("Cast", [place], { to: 7 }), order()]))];
+      const places = place === undefined ? "" : row(e.one("Add", [e.one("Cast", [place], { to: 7 }), order()]));
+      const inputs = [qkv, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable, places, "", ""];
+      const isCoded = scales.length > 0;
       return e.node(
         "GroupQueryAttention",
-        [qkv, "", "", kCache, vCache, length, int32(e.dim(capacity)), cosTable, sinTable, ...places] as string[],
+        isCoded ? [...(inputs as string[]), ...scales] : (inputs.slice(0, places === "" ? -3 : -2) as string[]),
         {
+          ...(isCoded && { k_quant_type: "PER_CHANNEL", v_quant_type: "PER_CHANNEL", kv_cache_bit_width: 8 }),
           ...{ num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1, rotary_interleaved: 0, scale: { float: scale } },
           ...(window !== undefined && { local_window_size: window }),
           ...(cap !== undefined && { softcap: { float: cap } }),
@@ -206,6 +232,12 @@ const groupQueryAttentionOp = defineFunction(
     },
   },
 );
+/** Inputs behind the usual ones: a place, two scales, or all three. */
+const furtherOf = <T>(more: readonly T[]) => ({
+  place: more.length % 2 === 1 ? more[0] : undefined,
+  scales: more.length > 1 ? more.slice(-2) : undefined,
+});
+
 interface GroupQueryAttrs extends AttentionOptions {
   readonly heads: number;
   readonly kvHeads: number;
@@ -242,7 +274,7 @@ const widthOf = ({ shape }: Value): number => (shape[2] as number) * (shape[3] a
 
 /** The kernel's form of a cached attention whose q and k were just rotated by their own positions, or undefined. */
 export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions): readonly Value[] | undefined {
-  const [q, k, v, kCache, vCache, past] = inputs as [Value, Value, Value, Value, Value, Value];
+  const [q, k, v, kCache, vCache, past, ...scales] = inputs as [Value, Value, Value, Value, Value, Value, ...Value[]];
   if (!isRotary(q.node) || !isRotary(k.node)) return undefined;
   const [q0, cosTable, sinTable, positions] = q.node.inputs as [Value, Value, Value, Value];
   const [k0, kCos, kSin, kPositions] = k.node.inputs as [Value, Value, Value, Value];
@@ -257,12 +289,16 @@ export function groupQueryForm(inputs: readonly Value[], attrs: AttentionOptions
   if (!sameTables || !own || headSize % 16 !== 0 || (cosTable.shape[1] as number) % 8 !== 0) return undefined;
   const qkv = packedRow([q0, k0, v]);
   const elsewhere = valueHash(place) === valueHash(past) ? [] : [place];
-  const kernel = applyAll(groupQueryAttentionOp, [qkv, kCache, vCache, past, cosTable, sinTable, ...elsewhere], {
-    heads,
-    kvHeads,
-    headSize,
-    ...attrs,
-  });
+  const kernel = applyAll(
+    groupQueryAttentionOp,
+    [qkv, kCache, vCache, past, cosTable, sinTable, ...elsewhere, ...scales],
+    {
+      heads,
+      kvHeads,
+      headSize,
+      ...attrs,
+    },
+  );
   const z = slice(kernel[0] as Value, 1, 0, t);
   return [reshape(z, [1, t, heads, headSize]), kernel[1] as Value, kernel[2] as Value];
 }

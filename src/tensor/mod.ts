@@ -1,4 +1,4 @@
-export { type AttentionOptions, attention, cachedAttention, causalMask } from "./attention.ts";
+export { type AttentionOptions, attention, type CacheScales, cachedAttention, causalMask } from "./attention.ts";
 export { addDims, type Dim, divideDims, evaluateDim, mulDims, sizeOf, subDims } from "./dim.ts";
 export { type Folded, fold } from "./fold.ts";
 export {

@@ -19,7 +19,7 @@ await using engine = await Engine.open({
 const stored = await engine.pull("smollm2-135m");
 const folder = await engine.prepare(stored, "blocks");
 await using runtime = await Runtime.open({ threads: 2, spinning: false });
-const resident = await openResident(folder, runtime, "own", now);
+const resident = await openResident(folder, runtime, { now });
 const added: { rows: number; mb: number; ms: number }[] = [];
 for (const rows of [1, 2, 3]) {
   const [before, start] = [rssAnonMb(), now()];

@@ -1,4 +1,5 @@
 // A prepared model opened by itself, without an engine, and its logits.
+import type { KvType } from "../../src/engine/kv-cache.ts";
 import type { Kernels } from "../../src/engine/packed.ts";
 import { Resident } from "../../src/engine/resident.ts";
 import { Row } from "../../src/engine/row.ts";
@@ -6,10 +7,20 @@ import type { StepResults } from "../../src/engine/step-results.ts";
 import { Turns } from "../../src/engine/turns.ts";
 import type { Runtime } from "../../src/runtime/mod.ts";
 
-export const openResident = (folder: string, runtime: Runtime, kernels: Kernels = "own", now = () => 0) =>
+interface Opened {
+  readonly kernels?: Kernels;
+  readonly kvType?: KvType;
+  readonly now?: () => number;
+}
+
+export const openResident = (
+  folder: string,
+  runtime: Runtime,
+  { kernels = "own", kvType, now = () => 0 }: Opened = {},
+): Promise<Resident> =>
   Resident.open({
     ...{ model: "the model", folder, now, turns: new Turns(), keptBytes: 0 },
-    kernels: { prompt: kernels, answer: kernels },
+    ...{ kernels: { prompt: kernels, answer: kernels }, kvType },
     ...{ runtime: async () => runtime, onEvent: () => undefined, budgetBytes: () => 8e9 },
   });
 
