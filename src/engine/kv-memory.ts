@@ -108,6 +108,10 @@ export class KvMemory implements Disposable {
     const { config, kvType } = this.#options;
     return kvCacheBytes(config, context, kvType);
   }
+  /** Caches that answers have. */
+  get inUse(): number {
+    return this.#used.size;
+  }
   /** Bytes of caches in use that no token has reached yet: the system does not know of them. */
   get untouchedBytes(): number {
     return [...this.#used.keys()].reduce((sum, cache) => sum + cache.untouchedBytes, 0);

@@ -1,4 +1,5 @@
 // A prepared model opened by itself, without an engine, and its logits.
+import type { GenerationSetting } from "../../src/engine/generation.ts";
 import type { KvType } from "../../src/engine/kv-cache.ts";
 import type { Kernels } from "../../src/engine/packed.ts";
 import { Resident } from "../../src/engine/resident.ts";
@@ -10,19 +11,27 @@ import type { Runtime } from "../../src/runtime/mod.ts";
 interface Opened {
   readonly kernels?: Kernels;
   readonly kvType?: KvType;
+  readonly keptBytes?: number;
+  readonly budgetBytes?: () => number;
   readonly now?: () => number;
 }
 
 export const openResident = (
   folder: string,
   runtime: Runtime,
-  { kernels = "own", kvType, now = () => 0 }: Opened = {},
+  { kernels = "own", kvType, keptBytes = 0, budgetBytes = () => 8e9, now = () => 0 }: Opened = {},
 ): Promise<Resident> =>
   Resident.open({
-    ...{ model: "the model", folder, now, turns: new Turns(), keptBytes: 0 },
+    ...{ model: "the model", folder, now, turns: new Turns(), keptBytes },
     ...{ kernels: { prompt: kernels, answer: kernels }, kvType },
-    ...{ runtime: async () => runtime, onEvent: () => undefined, budgetBytes: () => 8e9 },
+    ...{ runtime: async () => runtime, onEvent: () => undefined, budgetBytes },
   });
+
+/** What `generate` needs of a resident model. */
+export const settingOf = (resident: Resident): GenerationSetting => {
+  const { model, batcher, memory, tokenizer, manifest } = resident;
+  return { model, config: manifest.config, tokenizer, batcher, memory, openMs: 0, now: () => 0 };
+};
 
 /** A row for `context` tokens, over a cache that others neither see nor get. */
 export function rowOf({ batcher, memory }: Resident, context: number): Row & Disposable {

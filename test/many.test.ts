@@ -1,0 +1,110 @@
+// Many answers at once over one model: whoever joins, leaves, pauses or is cancelled, each answer is as if it were alone.
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { PauseController, seededRandom } from "../src/base/mod.ts";
+import { type Answer, type GenerationRequest, generate } from "../src/engine/generation.ts";
+import { DEFAULT_SAMPLING, Engine, GREEDY } from "../src/engine/mod.ts";
+import type { Resident } from "../src/engine/resident.ts";
+import { Runtime } from "../src/runtime/mod.ts";
+import { openResident, settingOf } from "./setup/resident.ts";
+import { writeTinyGguf } from "./setup/tiny-gguf.ts";
+
+let folder: string;
+let prepared: string;
+let runtime: Runtime;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "irori-many-"));
+  const path = join(folder, "tiny.gguf");
+  await writeTinyGguf(path);
+  const now = () => performance.now();
+  await using engine = await Engine.open({ home: folder, threads: 2, spinning: false, now, budgetBytes: () => 8e9 });
+  prepared = await engine.prepare(await engine.pull(`file:${path}`), "blocks");
+  runtime = await Runtime.open({ threads: 2, spinning: false });
+});
+after(async () => {
+  await runtime[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const random = seededRandom(20);
+const whole = (most: number): number => Math.floor(random.next() * most);
+/** Prompts that often begin alike, one of them longer than a chunk. */
+const BEGINNINGS = [40, 90, 300].map((length) => Array.from({ length }, () => 2 + whole(150)));
+const requests: readonly GenerationRequest[] = Array.from({ length: 48 }, (_, i) => {
+  const beginning = (BEGINNINGS[i % BEGINNINGS.length] as number[]).slice(0, i % 4 === 0 ? 3 : 500);
+  return {
+    ids: [...beginning, ...Array.from({ length: 1 + whole(12) }, () => 2 + whole(150))],
+    sampling: [GREEDY, DEFAULT_SAMPLING, { ...DEFAULT_SAMPLING, topK: 0, repetitionPenalty: 1.2 }][i % 3] ?? GREEDY,
+    ...{ seed: i, maxTokens: 1 + whole(30), stop: [], ignoreEos: true, speculate: i % 5 === 0 },
+  };
+});
+
+async function answerOf(
+  resident: Resident,
+  request: GenerationRequest,
+  signal?: AbortSignal,
+  onToken?: () => void,
+): Promise<Answer> {
+  for await (const event of generate(settingOf(resident), request, signal)) {
+    if (event.type === "end") return event;
+    if (event.type === "token") onToken?.();
+  }
+  return assert.fail("no end");
+}
+
+/** Answers of all requests, one after another, nothing kept. */
+async function alone(): Promise<readonly (readonly number[])[]> {
+  await using resident = await openResident(prepared, runtime);
+  const all: (readonly number[])[] = [];
+  for (const request of requests) all.push((await answerOf(resident, request)).ids);
+  return all;
+}
+
+test("10,000 random joins, leaves, pauses and cancels: no cache is left, and every answer is the one it gives alone", async () => {
+  const wanted = await alone();
+  await using resident = await openResident(prepared, runtime, { keptBytes: 4e6 });
+  await resident.batcher.open(16);
+  interface Running {
+    readonly control: AbortController;
+    readonly pause: PauseController;
+    readonly done: Promise<void>;
+  }
+  const running = new Set<Running>();
+  let [whole_, cut, reused] = [0, 0, 0];
+  const join_ = () => {
+    const i = whole(requests.length);
+    const [control, pause] = [new AbortController(), new PauseController()];
+    const request = { ...(requests[i] as GenerationRequest), pause, urgency: whole(3) };
+    const done = answerOf(resident, request, control.signal).then((answer) => {
+      const ids = wanted[i] as readonly number[];
+      if (answer.stop !== "cancelled") assert.deepEqual(answer.ids, ids, `request ${i}`);
+      else assert.deepEqual(answer.ids, ids.slice(0, answer.ids.length), `request ${i}, cancelled`);
+      if (answer.stop === "cancelled") cut++;
+      else whole_++;
+      reused += answer.reusedTokens;
+    });
+    const one: Running = { control, pause, done };
+    running.add(one);
+    done.finally(() => running.delete(one)).catch(() => undefined);
+  };
+  const anyone = (): Running | undefined => [...running][whole(running.size)];
+  const failures: Promise<void>[] = [];
+  for (let operation = 0; operation < 10_000; operation++) {
+    const dice = random.next();
+    if (running.size === 0 || (dice < 0.4 && running.size < 24)) {
+      join_();
+      failures.push(([...running].at(-1) as Running).done);
+    } else if (dice < 0.45) anyone()?.control.abort();
+    else if (dice < 0.65) anyone()?.pause.pause({ release: random.next() < 0.3 });
+    else anyone()?.pause.resume();
+    await new Promise((resolve) => (operation % 6 === 0 ? setTimeout(resolve, 4) : setImmediate(resolve)));
+  }
+  for (const { pause } of running) pause.resume();
+  await Promise.all(failures);
+  assert.equal(resident.memory.inUse, 0);
+  assert.ok(resident.memory.keptBytes <= 4e6);
+  assert.ok(whole_ > 500 && cut > 200 && reused > 1000, `${whole_} whole, ${cut} cut, ${reused} tokens reused`);
+});
