@@ -9,9 +9,10 @@ import { fileURLToPath } from "node:url";
 import { seededRandom } from "../src/base/mod.ts";
 import { openCheckpoint, writeSafetensors } from "../src/checkpoint/mod.ts";
 import { Engine, GREEDY, type Lease, type Traced, type TraceRequest } from "../src/engine/mod.ts";
-import type { Adapter, InterventionSpec, LowRankValues, Numbers } from "../src/hooks/mod.ts";
+import type { InterventionSpec, Numbers } from "../src/hooks/mod.ts";
 import { families } from "../src/models/mod.ts";
 import { relativeError } from "./evaluate.ts";
+import { randomAdapter } from "./setup/random-adapter.ts";
 
 let home: string;
 let engine: Engine;
@@ -158,20 +159,6 @@ test("the loss in chunks, and its gradients, are those of one piece", async () =
     );
   for (const name of Object.keys(whole)) close(numbersOf(whole, name), mean(name), name, 1e-4);
 });
-
-/** An adapter of random numbers for the weights whose names end in a target. */
-async function randomAdapter(lease: Lease, targets: readonly string[], rank: number, seed: number): Promise<Adapter> {
-  const { family, config } = await lease.inside();
-  const random = seededRandom(seed);
-  const some = (length: number) => Float32Array.from({ length }, () => (random.next() - 0.5) * 0.5);
-  const changes: LowRankValues[] = [];
-  for (const [weight, shape] of family.weights(config)) {
-    if (!targets.some((target) => weight.endsWith(`.${target}.weight`))) continue;
-    const [out, width] = (family.isInOut ? [shape[1], shape[0]] : shape) as [number, number];
-    changes.push({ weight, rank, scale: 0.5 + seed, a: some(rank * width), b: some(out * rank) });
-  }
-  return { changes, config: {} };
-}
 
 for (const name of decoders)
   test(`${name}: another adapter in each row, of another rank and for other weights, equals the rows one by one`, async () => {

@@ -6,19 +6,29 @@ import { openCheckpoint } from "./open.ts";
 /** An array of numbers, row-major. */
 export interface Numbers {
   readonly shape: readonly number[];
-  readonly data: Float32Array | BigInt64Array | Uint8Array;
+  readonly data: Float32Array | BigInt64Array | Uint8Array | Int8Array;
 }
 
 /** The system refuses writes of 2 GiB. */
 const PIECE_BYTES = 2 ** 28;
 
 const dtypeOf = (data: Numbers["data"]): string =>
-  data instanceof Float32Array ? "F32" : data instanceof BigInt64Array ? "I64" : "U8";
+  data instanceof Float32Array
+    ? "F32"
+    : data instanceof BigInt64Array
+      ? "I64"
+      : data instanceof Int8Array
+        ? "I8"
+        : "U8";
 
-/** Tensors by name, in the order given; written beside and renamed. Throws "io" with the disk's reason. */
-export async function writeSafetensors(path: string, tensors: Readonly<Record<string, Numbers>>): Promise<void> {
+/** Tensors by name, in the order given, and texts about them; written beside and renamed. Throws "io" with the disk's reason. */
+export async function writeSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, Numbers>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
   // some loaders take a file only where it says whose layout its tensors have
-  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
+  const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
   let end = 0;
   for (const [name, { shape, data }] of Object.entries(tensors)) {
     header[name] = { dtype: dtypeOf(data), shape, data_offsets: [end, end + data.byteLength] };

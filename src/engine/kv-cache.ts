@@ -35,6 +35,12 @@ interface Windowed {
   readonly past: Tensor<"int32">;
 }
 
+/** Keys or values of some tokens of a layer: [1, G, tokens, K]. */
+export interface KvPart {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int8Array;
+}
+
 /** One layer's keys or values: [1, G, capacity, K]. */
 interface Memory {
   readonly tensor: Tensor<"float32" | "int8">;
@@ -146,13 +152,57 @@ export class KvCache implements Disposable {
   fill(from: KvCache, length: number): void {
     const gone = from.#refuseForgotten(length);
     for (const [name, { tensor, windowed }] of from.#memory) {
-      const held = from.#heldBy(windowed) - gone;
-      const stay = windowed === undefined ? held : Math.min(held, windowed.window - 1);
+      const { held, stay } = from.#stayOf(windowed, gone);
       copyTokens(tensor, held - stay, (this.#memory.get(name) as Memory).tensor, 0, stay);
       if (windowed) (this.#windowed.get(windowed.window) as Windowed).past.data[0] = stay;
     }
     this.#length = length;
     this.#past.data[0] = length;
+  }
+
+  /** Copies of what its first `length` tokens left, by kind and layer: [1, G, tokens, K], of layers with a window the last tokens. */
+  parts(length: number): Record<string, KvPart> {
+    const gone = this.#refuseForgotten(length);
+    const { kvHeads, headSize } = this.#config;
+    const parts: Record<string, KvPart> = {};
+    for (const [name, { tensor, windowed }] of this.#memory) {
+      const { held, stay } = this.#stayOf(windowed, gone);
+      const part = {
+        shape: [1, kvHeads, stay, headSize],
+        data: new TYPES[this.#type].array(kvHeads * stay * headSize),
+      };
+      copyTokens(tensor, held - stay, part, 0, stay);
+      parts[name] = part;
+    }
+    return parts;
+  }
+
+  /** The shapes of `parts(length)`. */
+  static partShapes({ layers, kvHeads, headSize, windows }: Config, length: number): Record<string, readonly number[]> {
+    const stay = (layer: number): number =>
+      Math.min(windows?.[layer] ? (windows[layer] as number) - 1 : length, length);
+    const all = Array.from({ length: layers }, (_, l) =>
+      ["k", "v"].map((kind) => [`${kind}.${l}`, [1, kvHeads, stay(l), headSize]] as const),
+    );
+    return Object.fromEntries(all.flat());
+  }
+
+  /** Takes over `length` tokens as `parts` gave them, in the place of its own. */
+  put(length: number, parts: Readonly<Record<string, KvPart>>): void {
+    for (const [name, { tensor, windowed }] of this.#memory) {
+      const part = parts[name] as KvPart;
+      const stay = part.shape[2] as number;
+      copyTokens(part, 0, tensor, 0, stay);
+      if (windowed) windowed.past.data[0] = stay;
+    }
+    this.#length = length;
+    this.#past.data[0] = length;
+  }
+
+  /** Of tokens that a layer holds but for the last `gone`: how many, and how many of these the next tokens see. */
+  #stayOf(windowed: Windowed | undefined, gone: number): { readonly held: number; readonly stay: number } {
+    const held = this.#heldBy(windowed) - gone;
+    return { held, stay: windowed === undefined ? held : Math.min(held, windowed.window - 1) };
   }
 
   #refuseForgotten(length: number): number {
@@ -184,7 +234,7 @@ export class KvCache implements Disposable {
 }
 
 /** Copies `count` tokens of each head, from place `start` of one cache to place `at` of another. */
-function copyTokens(from: Memory["tensor"], start: number, to: Memory["tensor"], at: number, count: number): void {
+function copyTokens(from: KvPart, start: number, to: KvPart, at: number, count: number): void {
   const [, heads, capacity, width] = from.shape as [number, number, number, number];
   const room = to.shape[2] as number;
   const [source, target] = [from.data, to.data];

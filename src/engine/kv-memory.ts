@@ -87,9 +87,9 @@ export class KvMemory implements Disposable {
     return this.#use(grown, ids);
   }
 
-  /** A cache is not needed any more: what it holds is kept for a while. */
-  give(cache: KvCache): void {
-    const ids = (this.#used.get(cache) ?? []).slice(0, cache.length);
+  /** A cache is not needed any more: what it holds is kept for a while. @param holds default: the tokens that it was taken for */
+  give(cache: KvCache, holds: readonly number[] = this.#used.get(cache) ?? []): void {
+    const ids = holds.slice(0, cache.length);
     this.#used.delete(cache);
     if (ids.length <= WORTH_TOKENS) {
       cache[Symbol.dispose]();
@@ -100,6 +100,10 @@ export class KvMemory implements Disposable {
     for (const oldest of this.#kept.keys()) if (this.keptBytes > this.#options.keptBytes) this.#forget(oldest);
   }
 
+  /** Whether a cache of so many tokens may be kept. */
+  mayKeep(tokens: number): boolean {
+    return this.#bytesOf(tokens) <= this.#options.keptBytes;
+  }
   /** Bytes of the caches that are kept. */
   get keptBytes(): number {
     return [...this.#kept.keys()].reduce((sum, { length }) => sum + this.#bytesOf(length), 0);

@@ -13,8 +13,10 @@ import {
   toTokens,
 } from "../text/mod.ts";
 import { MOST_LOOKS } from "./batcher.ts";
+import type { BeamOptions, Ended } from "./beam-search.ts";
 import { BoundStep } from "./bound-step.ts";
 import type { Inside } from "./changed-step.ts";
+import type { ContinuationScore } from "./continuations.ts";
 import {
   type Embeddings,
   type EmbedOptions,
@@ -39,6 +41,7 @@ import type { NotFinite } from "./not-finite.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
 import type { Resident } from "./resident.ts";
 import { DEFAULT_SAMPLING, type Sampling } from "./sampling.ts";
+import type { ChatModel, SavedChat } from "./saved-chat.ts";
 import { type Score, type ScoreOptions, score } from "./score.ts";
 import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
 
@@ -54,6 +57,26 @@ export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest,
   readonly seed: number;
   readonly sampling?: Partial<Sampling>;
 }
+
+/** An answer among others to the same request. */
+export interface RankedAnswer extends Answer {
+  /** Mean ln p of its tokens under the model itself; 0 of an answer without tokens. */
+  readonly meanLogprob: number;
+}
+
+export interface BeamRequest extends Partial<Omit<BeamOptions, "ends">> {
+  readonly prompt: Prompt;
+  /** Go on after an end-of-text token. Default false. */
+  readonly ignoreEos?: boolean | undefined;
+}
+
+/** A continuation that a beam search found. */
+export interface Beam extends Ended {
+  /** Without its end-of-text token; "" of a model without a tokenizer. */
+  readonly text: string;
+}
+
+const DEFAULT_BEAMS = { beams: 4, lengthPenalty: 1, early: "heuristic", maxTokens: 128 } as const;
 
 /** Tokens of an answer where the request does not say. */
 const DEFAULT_MAX_TOKENS = 1024;
@@ -127,10 +150,10 @@ export class Lease implements AsyncDisposable {
   plan(context: number): Plan {
     return planGeneration(this.#wants(context));
   }
-  #wants(context: number) {
+  #wants(context: number, caches = 1) {
     const { config, weightBytes } = this.manifest;
     const { kvType } = this.#resident;
-    return { model: this.model, config, mappedBytes: weightBytes, context, chunk: CHUNK, kvType };
+    return { model: this.model, config, mappedBytes: weightBytes, context, caches, chunk: CHUNK, kvType };
   }
 
   /** Opens the Programs for so many answers at once, if nobody did; resolves when the model is ready to run. */
@@ -167,12 +190,114 @@ export class Lease implements AsyncDisposable {
     else yield* runAhead(generate(setting, full, signal), AHEAD, () => left.abort());
   }
 
+  /**
+   * Several answers to one request, made at once over one reading of the prompt, with the seeds seed, seed + 1 and so on: the one
+   * whose tokens are likeliest first. One that fails ends all.
+   */
+  async answers(
+    request: GenerateRequest,
+    count: number,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly RankedAnswer[]> {
+    if (!Number.isInteger(count) || count < 1)
+      throw new IroriError("bad-input", {
+        what: "the number of answers",
+        got: count,
+        wanted: "a whole number, 1 or more",
+      });
+    const failed = new AbortController();
+    const both = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+    const one = async (seed: number): Promise<RankedAnswer> => {
+      const logprobs: number[] = [];
+      let answer: Answer | undefined;
+      for await (const event of this.generate({ logprobs: 0, ...request, seed }, { signal: both })) {
+        if (event.type === "token" && event.logprobs) logprobs.push(event.logprobs.logprob);
+        if (event.type === "end") answer = event;
+      }
+      const sum = logprobs.reduce((all, x) => all + x, 0);
+      return { ...(answer as Answer), meanLogprob: logprobs.length > 0 ? sum / logprobs.length : 0 };
+    };
+    const making = Array.from({ length: count }, (_, i) => one(request.seed + i));
+    try {
+      return (await Promise.all(making)).sort((a, b) => b.meanLogprob - a.meanLogprob);
+    } catch (error) {
+      failed.abort();
+      await Promise.allSettled(making);
+      throw error;
+    }
+  }
+
+  /** The likeliest continuations that a beam search finds (that of transformers), the best first. */
+  async beams(
+    { prompt, ignoreEos = false, ...options }: BeamRequest,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly Beam[]> {
+    const resident = this.#held();
+    const ids = await this.promptIds(prompt);
+    const eosIds = resident.hasTokenizer ? resident.tokenizer.eosIds : [];
+    const { checkBeams, beams } = await import("./beams.ts");
+    const asked = checkBeams({ ...DEFAULT_BEAMS, ...options, ends: ignoreEos ? [] : eosIds });
+    const context = contextOf({ model: this.model, config: this.manifest.config }, ids.length, asked.maxTokens);
+    refuseTooLarge(this.#wants(context, asked.beams), resident.memory.freeBytes);
+    const ended = await beams(await this.#setting(signal), ids, asked, signal);
+    return ended.map((each) => {
+      const made = each.isWhole ? each.ids.slice(0, -1) : each.ids;
+      return { ...each, text: resident.hasTokenizer ? resident.tokenizer.decode(made) : "" };
+    });
+  }
+
+  /**
+   * ln p of given continuations of one prompt, in the order given: the prompt is read once, and so is what several of them begin
+   * with. A text is tokenised as what follows the prompt (write the space in front of a word that has one).
+   */
+  async scoreContinuations(
+    prompt: Prompt,
+    continuations: readonly (string | readonly number[])[],
+    options: ScoreOptions = {},
+  ): Promise<readonly ContinuationScore[]> {
+    const ids = await this.promptIds(prompt);
+    const given = continuations.map((each) =>
+      typeof each === "string" ? this.#held().tokenizer.encode(each, { continues: true }) : this.#checkedIds(each),
+    );
+    const { scoreContinuations } = await import("./continuations.ts");
+    return scoreContinuations(await this.#setting(options.signal), ids, given, options);
+  }
+
+  /** Reads a chat where nobody has, and writes what the model knows of it then: another process goes on from there (`restoreChat`). */
+  async saveChat(
+    path: string,
+    prompt: Prompt,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<SavedChat> {
+    const ids = await this.promptIds(prompt, { addGenerationPrompt: false });
+    const { saveChat } = await import("./saved-chat.ts");
+    return saveChat(await this.#setting(signal), path, await this.#chatModel(), ids, signal);
+  }
+
+  /**
+   * Takes over what `saveChat` wrote: prompts that begin with its tokens are not read again, as long as it is kept (`keptBytes` of
+   * the engine). Throws "bad-file" for a damaged file, "bad-input" for one of another model, form or type of KvCache.
+   */
+  async restoreChat(path: string): Promise<SavedChat> {
+    const { restoreChat } = await import("./saved-chat.ts");
+    return restoreChat(this.#held().memory, path, await this.#chatModel());
+  }
+  async #chatModel(): Promise<ChatModel> {
+    const { manifest, model } = this;
+    const { kvType } = this.#held();
+    const scales = await this.#held().kvScales();
+    return { model, config: manifest.config, weights: manifest.weightSha256, kvType, scales };
+  }
+
   /** Token ids of a prompt, a bos in front where the model wants one. */
-  async promptIds(prompt: Prompt): Promise<number[]> {
+  async promptIds(
+    prompt: Prompt,
+    { addGenerationPrompt = true }: { readonly addGenerationPrompt?: boolean } = {},
+  ): Promise<number[]> {
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
     const { tokenizer } = this.#held();
     if ("messages" in prompt) {
-      return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt: true });
+      return encodeChat(tokenizer, await this.#held().chatTemplate(), prompt.messages, { addGenerationPrompt });
     }
     return encodeWithBos(tokenizer, prompt.text, { control: prompt.control });
   }

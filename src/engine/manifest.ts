@@ -69,7 +69,12 @@ export interface Manifest {
   readonly report: readonly FormReport[];
 }
 
-export const FILES = { manifest: "manifest.sealed", weights: "weights.bin", tokenizer: "tokenizer.bin" } as const;
+export const FILES = {
+  manifest: "manifest.sealed",
+  weights: "weights.bin",
+  tokenizer: "tokenizer.bin",
+  kvScales: "kv-scales.sealed",
+} as const;
 
 /** Where each array of the weights file lies, by name: `NAME`, `NAME#codes`, `NAME#scales`, `NAME#mins`. */
 export function extentsOf(manifest: Manifest): ReadonlyMap<string, Extent> {

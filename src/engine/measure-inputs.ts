@@ -1,6 +1,8 @@
 // How large the inputs of a model's linear layers become, channel by channel, on a text that ships with Irori.
 // It does not know what is made of it.
-import type { Config, Family, Weights } from "../models/mod.ts";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Config, type Family, familyNamed, type Weights } from "../models/mod.ts";
 import { type Runtime, Tensor } from "../runtime/mod.ts";
 import {
   type Dim,
@@ -8,6 +10,7 @@ import {
   type Graph,
   graph,
   hookPoints,
+  type Largest,
   largestOfColumns,
   nodesOf,
   onnxBytes,
@@ -17,6 +20,11 @@ import {
   weightsMultiplied,
   withTaps,
 } from "../tensor/mod.ts";
+import { Tokenizer } from "../text/mod.ts";
+import { FILES, locateIn, type Manifest } from "./manifest.ts";
+import { isPrepacked, type PackSite } from "./packed.ts";
+import { SAMPLE_TEXT } from "./sample-text.ts";
+import { storedWeights } from "./stored-weight.ts";
 import { textGraph } from "./text-graph.ts";
 
 /** In front of a weight's name: an output may not have it too. */
@@ -34,15 +42,12 @@ export interface Measured {
   readonly isPrepacked: boolean;
 }
 
-/** Largest magnitudes by name. */
-type Found = ReadonlyMap<string, Float32Array>;
-
 /** By the checkpoint name of a layer's (first) weight, the largest magnitude of each channel of its input over all tokens. */
-export const measureInputs = (model: Measured, ids: readonly number[]): Promise<Found> =>
+export const measureInputs = (model: Measured, ids: readonly number[]): Promise<Largest> =>
   measure(model, inputsOfLayers(wholeOf(model)), ids);
 
 /** `k.L` and `v.L` [G · K]: the largest magnitude of each channel of the keys (turned) and values of layer L over all tokens. */
-export function measureKeys(model: Measured, ids: readonly number[]): Promise<Found> {
+export function measureKeys(model: Measured, ids: readonly number[]): Promise<Largest> {
   const whole = wholeOf(model);
   const known = new Set(hookPoints(whole));
   const places = Array.from({ length: model.config.layers }, (_, l) => {
@@ -68,7 +73,7 @@ async function measure(
   { config, runtime, folder, locate, isPrepacked }: Measured,
   outputs: Graph,
   ids: readonly number[],
-): Promise<Found> {
+): Promise<Largest> {
   const measured = fuse(outputs);
   await using program = await runtime.compile(onnxBytes(measured, { locate }), {
     weightsFolder: folder,
@@ -113,3 +118,32 @@ function inputsOfLayers(whole: Graph): Graph {
   }
   return graph(outputs, whole.inputs);
 }
+
+/** Token ids of the text that things are measured on; undefined where the model has no tokenizer. */
+export async function sampleIds(folder: string, manifest: Manifest): Promise<readonly number[] | undefined> {
+  if (manifest.noTokenizer !== undefined) return undefined;
+  const tokenizer = Tokenizer.open(await readFile(join(folder, FILES.tokenizer)));
+  return tokenizer.encode(SAMPLE_TEXT);
+}
+
+export function measuredModel({ folder, runtime }: PackSite, manifest: Manifest): Measured {
+  const { config } = manifest;
+  const of = { family: familyNamed(manifest.family), config, weights: storedWeights(manifest) };
+  return { ...of, folder, runtime, locate: locateIn(manifest), isPrepacked: isPrepacked(manifest, "own") };
+}
+
+/** Largest magnitudes by name, from how they are kept: float32 in base64. */
+export const fromTexts = (texts: Readonly<Record<string, string>>): Largest =>
+  new Map(
+    Object.entries(texts).map(([name, text]) => [
+      name,
+      new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer),
+    ]),
+  );
+export const toTexts = (largest: Largest): Record<string, string> =>
+  Object.fromEntries(
+    [...largest].map(([name, { buffer, byteOffset, byteLength }]) => [
+      name,
+      Buffer.from(buffer, byteOffset, byteLength).toString("base64"),
+    ]),
+  );

@@ -1,13 +1,15 @@
+export type { ContinuationScore } from "./continuations.ts";
 export type { Embeddings, EmbedOptions, Ranked, RerankOptions } from "./embed.ts";
 export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
-export { type GenerateRequest, Lease, type Prompt } from "./lease.ts";
+export { type Beam, type BeamRequest, type GenerateRequest, Lease, type Prompt, type RankedAnswer } from "./lease.ts";
 export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
+export type { SavedChat } from "./saved-chat.ts";
 export type { Score } from "./score.ts";
 export { lossChunks, tokenLoss, tokenLossInputs } from "./token-loss.ts";
 export type { GradientRequest, LogitWeight, Traced, TraceModel, TraceRequest } from "./trace.ts";

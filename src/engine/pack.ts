@@ -1,14 +1,13 @@
 // Packing a prepared model for this runtime and CPU: derived weights and prepacked pages that every Program maps, and the Programs' bytes.
 // It does not know checkpoints or requests.
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 import { decoderNamed, familyNamed } from "../models/mod.ts";
 import type { CompileOptions, Program, Runtime } from "../runtime/mod.ts";
 import {
   type CacheScales,
-  constant,
   type Fusion,
   fold,
   fuse,
@@ -19,17 +18,16 @@ import {
   type Largest,
   onnxBytes,
   rewrite,
-  type Value,
   type WeightLocation,
   withOffsetsInside,
 } from "../tensor/mod.ts";
-import { Tokenizer } from "../text/mod.ts";
 import { changedGraph, type Shapes, type StepChange } from "./changed-step.ts";
 import { meanCosine, meanNll } from "./int8-quality.ts";
 import type { KvType } from "./kv-cache.ts";
-import { extentsOf, FILES, locateIn, type Manifest } from "./manifest.ts";
+import { scalesOf } from "./kv-scales.ts";
+import { extentsOf, locateIn, type Manifest } from "./manifest.ts";
 import { MappedFileWriter } from "./mapped-file.ts";
-import { type Measured, measureInputs, measureKeys } from "./measure-inputs.ts";
+import { fromTexts, measuredModel, measureInputs, sampleIds, toTexts } from "./measure-inputs.ts";
 import {
   isPrepacked,
   type Kernels,
@@ -51,8 +49,6 @@ import {
   writeStages,
 } from "./packed.ts";
 import { prepack, readBy } from "./prepack.ts";
-import { SAMPLE_TEXT } from "./sample-text.ts";
-import { readSealed, writeSealed } from "./sealed.ts";
 import { stagesOf, stepGraph } from "./step.ts";
 import { storedWeights } from "./stored-weight.ts";
 import { type Reading, textGraph } from "./text-graph.ts";
@@ -140,21 +136,6 @@ const stageOf = (stage: Graph, locate: (name: string) => WeightLocation | undefi
 
 /** How large a layer's inputs are, as it was measured when the model was packed. */
 const largestOf = ({ largest = {} }: Packed): Largest => fromTexts(largest);
-const fromTexts = (texts: Readonly<Record<string, string>>): Largest =>
-  new Map(
-    Object.entries(texts).map(([name, text]) => [
-      name,
-      new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer),
-    ]),
-  );
-const toTexts = (largest: Largest): Record<string, string> =>
-  Object.fromEntries(
-    [...largest].map(([name, { buffer, byteOffset, byteLength }]) => [
-      name,
-      Buffer.from(buffer, byteOffset, byteLength).toString("base64"),
-    ]),
-  );
-
 const fusionsOf = ({ kernels }: PackSite, largest: Largest): readonly Fusion[] =>
   kernels === "int8" ? int8Fusions(largest) : fusions;
 
@@ -188,65 +169,6 @@ async function packModel(site: PackSite, manifest: Manifest): Promise<Packed> {
   const fine = await packAs(site, manifest, new Map());
   await writeQuality(site, await qualityOf(site, manifest, ids));
   return fine;
-}
-
-/** Token ids of the text that things are measured on; undefined where the model has no tokenizer. */
-async function sampleIds(folder: string, manifest: Manifest): Promise<readonly number[] | undefined> {
-  if (manifest.noTokenizer !== undefined) return undefined;
-  const tokenizer = Tokenizer.open(await readFile(join(folder, FILES.tokenizer)));
-  return tokenizer.encode(SAMPLE_TEXT);
-}
-
-function measuredModel({ folder, runtime }: PackSite, manifest: Manifest): Measured {
-  const { config } = manifest;
-  const of = { family: familyNamed(manifest.family), config, weights: storedWeights(manifest) };
-  return { ...of, folder, runtime, locate: locateIn(manifest), isPrepacked: isPrepacked(manifest, "own") };
-}
-
-/** What a cache of 8-bit integers counts in, of each layer: measured once, kept beside the prepared model. */
-async function scalesOf(
-  site: PackSite,
-  manifest: Manifest,
-  kvType: KvType,
-): Promise<readonly CacheScales[] | undefined> {
-  if (kvType === "f32") return undefined;
-  const { config } = manifest;
-  const known = await readScales(site.folder);
-  const largest = known ?? (await measureScales(site, manifest));
-  const scale = (of: Float32Array): Value =>
-    constant(
-      of.map((most) => Math.max(most * MARGIN, TINY) / 127),
-      [config.kvHeads, 1, config.headSize],
-    );
-  return Array.from({ length: config.layers }, (_, l) => ({
-    keys: scale(largest.get(`k.${l}`) as Float32Array),
-    values: scale(largest.get(`v.${l}`) as Float32Array),
-  }));
-}
-/** Values beyond what was measured are clipped: so much larger ones are not. */
-const MARGIN = 1.5;
-const TINY = 1e-6;
-const SCALES = "kv-scales.sealed";
-
-async function readScales(folder: string): Promise<Largest | undefined> {
-  const bytes = await readSealed(join(folder, SCALES)).catch((error: unknown) => {
-    if (error instanceof IroriError && error.code === "bad-file") return undefined; // measured anew
-    throw error;
-  });
-  return bytes && fromTexts(JSON.parse(new TextDecoder().decode(bytes)));
-}
-
-async function measureScales(site: PackSite, manifest: Manifest): Promise<Largest> {
-  const ids = await sampleIds(site.folder, manifest);
-  if (ids === undefined)
-    throw new IroriError("unsupported", {
-      what: "a KvCache of 8-bit integers for a model without a tokenizer",
-      got: manifest.noTokenizer,
-      wanted: "float32: the steps of its integers are measured on a text",
-    });
-  const largest = await measureKeys(measuredModel(site, manifest), ids);
-  await writeSealed(join(site.folder, SCALES), new TextEncoder().encode(JSON.stringify(toTexts(largest))));
-  return largest;
 }
 
 /** Tokens that likelihoods are compared on. */

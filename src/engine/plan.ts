@@ -26,6 +26,8 @@ export interface PlanWants {
   readonly mappedBytes: number;
   readonly context: number;
   readonly kvType?: KvType;
+  /** KvCaches of that context. Default 1. */
+  readonly caches?: number;
   /** Tokens of one run at most. */
   readonly chunk: number;
   /** Positions of one run whose logits are wanted. Default 1. */
@@ -43,12 +45,12 @@ function scratchBytes(config: Config, chunk: number, positions: number): number 
 }
 
 export function planGeneration(wants: PlanWants): Plan {
-  const { model, config, mappedBytes, context, chunk, positions = 1, kvType = "f32" } = wants;
+  const { model, config, mappedBytes, context, chunk, positions = 1, kvType = "f32", caches = 1 } = wants;
   const items: PlanItem[] = [
     { name: "weights", bytes: mappedBytes, isMapped: true },
     {
-      name: `KvCache of ${context.toLocaleString("en")} tokens`,
-      bytes: kvCacheBytes(config, context, kvType),
+      name: `${caches === 1 ? "KvCache" : `${caches} KvCaches`} of ${context.toLocaleString("en")} tokens`,
+      bytes: caches * kvCacheBytes(config, context, kvType),
       isMapped: false,
     },
     { name: "scratch", bytes: scratchBytes(config, chunk, positions), isMapped: false },

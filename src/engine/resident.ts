@@ -14,7 +14,7 @@ import { FILES, MANIFEST_FORMAT, type Manifest } from "./manifest.ts";
 import { checkMapped } from "./mapped-check.ts";
 import type { Kernels } from "./packed.ts";
 import { Programs, type ProgramsOptions, type Step } from "./programs.ts";
-import { readSealed } from "./sealed.ts";
+import { readSealed, sealOf } from "./sealed.ts";
 import { TextBatcher } from "./text-batcher.ts";
 import type { Reading } from "./text-graph.ts";
 import type { TraceModel } from "./trace.ts";
@@ -83,6 +83,7 @@ function warm(programs: Programs, { isDecoder, sentence }: Manifest): Promise<un
 
 export class Resident implements AsyncDisposable {
   readonly manifest: Manifest;
+  readonly #folder: string;
   readonly #tokenizer: Tokenizer | undefined;
   readonly model: string;
   /** Steps of all its answers. */
@@ -99,7 +100,7 @@ export class Resident implements AsyncDisposable {
   #inside: TraceModel | undefined;
 
   private constructor(
-    { model, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS, kvType = "f32" }: ResidentOptions,
+    { model, folder, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS, kvType = "f32" }: ResidentOptions,
     manifest: Manifest,
     tokenizer: Tokenizer | undefined,
     programs: ProgramsByKernels,
@@ -107,6 +108,7 @@ export class Resident implements AsyncDisposable {
     const { config } = manifest;
     const { prompt, answer } = kernels;
     this.model = model;
+    this.#folder = folder;
     this.manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#programs = programs;
@@ -203,6 +205,13 @@ export class Resident implements AsyncDisposable {
   /** Opens what is most likely asked of the model, if nobody did. */
   async warm(): Promise<void> {
     await warm(this.#programs[this.#kernels.answer], this.manifest);
+  }
+
+  /** SHA-256 of what keys and values of 8-bit integers count in; undefined for float32. */
+  async kvScales(): Promise<string | undefined> {
+    if (this.kvType === "f32") return undefined;
+    await this.batcher.open(1); // they are measured before the first step
+    return sealOf(join(this.#folder, FILES.kvScales));
   }
 
   /** The model's chat template. Throws "unsupported" where it has none. */

@@ -29,3 +29,10 @@ export async function readSealed(path: string): Promise<Uint8Array | undefined> 
     next: "it is made anew when the model is next opened",
   });
 }
+
+/** The SHA-256 of a sealed file's content, in hexadecimal. Throws as `readSealed` does, and "bad-file" where there is none. */
+export async function sealOf(path: string): Promise<string> {
+  const content = await readSealed(path);
+  if (content === undefined) throw new IroriError("bad-file", { what: `${path} is missing` });
+  return hashOf(content).toString("hex");
+}
