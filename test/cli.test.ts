@@ -1,61 +1,31 @@
 // The command end to end on a tiny model, each in a process of its own: the fixed JSON forms, streams, exits.
 // It does not know the real model (smollm2.test.ts) nor speed.
 import assert from "node:assert/strict";
-import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { bin, type CommandAt, commandAt } from "./setup/command.ts";
 import { CONTEXT, writeTinyModel } from "./setup/tiny-model.ts";
 
-const bin = fileURLToPath(new URL("../bin/irori.js", import.meta.url));
-const LIMIT_MS = 120_000;
 let folder: string;
 let home: string;
 let model: string;
+let command: CommandAt;
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), "irori-cli-"));
   home = join(folder, "home");
+  command = commandAt(home);
   model = `file:${writeTinyModel(join(folder, "tiny"))}`;
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-function environment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const { NODE_TEST_CONTEXT: _, IRORI_DEBUG: __, ...rest } = process.env;
-  return { ...rest, IRORI_HOME: home, NO_COLOR: "1", ...more };
-}
-
-interface Outcome {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function irori(
-  args: readonly string[],
-  { input = "", env = {} }: { input?: string; env?: Record<string, string> } = {},
-) {
-  const options = { encoding: "utf8", env: environment(env), input, timeout: LIMIT_MS } as const;
-  const { status, stdout, stderr }: Outcome = spawnSync(process.execPath, [bin, ...args], options);
-  return { status, stdout, stderr };
-}
-
-function json(args: readonly string[], options: { input?: string } = {}) {
-  const { status, stdout, stderr } = irori([...args, "--json"], options);
-  assert.equal(status, 0, stderr + stdout);
-  assert.equal(stderr, "");
-  assert.equal(stdout.indexOf("\n"), stdout.length - 1, "one line");
-  return JSON.parse(stdout);
-}
-
-function start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable> {
-  const env = environment();
-  return spawn(process.execPath, [bin, ...args], { env, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS });
-}
+const _environment = (more?: Readonly<Record<string, string>>) => command.environment(more);
+const irori: CommandAt["irori"] = (...given) => command.irori(...given);
+const json: CommandAt["json"] = (...given) => command.json(...given);
+const start: CommandAt["start"] = (...given) => command.start(...given);
 
 const greedy = ["--temperature", "0", "--max-tokens"];
 
@@ -313,7 +283,7 @@ const failures: Readonly<
     args: () => ["run", model, "x", "--form", "q3"],
     exit: 2,
     code: "bad-input",
-    says: /blocks or f32/,
+    says: /blocks or int8 or f32/,
   },
   "no threads": { args: () => ["run", model, "x", "--threads", "0"], exit: 2, code: "bad-input", says: /--threads/ },
   "an id outside the vocabulary": {

@@ -8,7 +8,7 @@ export interface ProgressEvent {
   /** Work done and in all, in `unit`; `total` is absent where it is not known. */
   readonly done: number;
   readonly total?: number;
-  readonly unit: "bytes" | "tensors" | "steps";
+  readonly unit: "bytes" | "tensors" | "steps" | "texts" | "prompts";
 }
 
 export type OnProgress = (event: ProgressEvent) => void;

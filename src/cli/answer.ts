@@ -1,6 +1,6 @@
 // One answer on its way out: pieces to stdout as they come, a line of figures afterwards.
 // It does not know how an answer is made, nor prompts.
-import type { Answer, GenerateRequest, Lease } from "../engine/mod.ts";
+import type { Answer, Choice, GenerateRequest, Lease } from "../engine/mod.ts";
 import { print } from "./output.ts";
 
 export interface StreamOptions {
@@ -11,22 +11,37 @@ export interface StreamOptions {
   readonly onFirst?: () => void;
 }
 
+export interface ToldAnswer extends Answer {
+  /** Of each token, where they were asked for. */
+  readonly logprobs?: readonly Choice[];
+}
+
 /** Writes the answer as it is made, and a newline after it. */
-export async function streamAnswer(lease: Lease, request: GenerateRequest, options: StreamOptions): Promise<Answer> {
+export async function streamAnswer(
+  lease: Lease,
+  request: GenerateRequest,
+  options: StreamOptions,
+): Promise<ToldAnswer> {
   const { signal, isQuiet = false, onFirst } = options;
   let tokens = 0;
   let written = 0;
   let answer: Answer | undefined;
+  const logprobs: Choice[] = [];
   for await (const event of lease.generate(request, { signal })) {
     if (event.type === "token" && tokens++ === 0) onFirst?.();
     if (event.type === "token" && event.text !== "" && !isQuiet) print(event.text);
     if (event.type === "token") written += event.text.length;
+    if (event.type === "token" && event.logprobs) logprobs.push(event.logprobs);
     if (event.type === "end") answer = event;
   }
   if (answer === undefined) throw new Error("the answer ended without its end event");
   if (!isQuiet) print(`${answer.text.slice(written)}\n`);
-  return answer;
+  return request.logprobs === undefined ? answer : { ...answer, logprobs };
 }
+
+/** An answer of which nothing is written while it is made. */
+export const answerQuietly = (lease: Lease, request: GenerateRequest, signal: AbortSignal): Promise<ToldAnswer> =>
+  streamAnswer(lease, request, { signal, isQuiet: true });
 
 /** "24 tokens · 310 tokens/s · first token after 104 ms (opening 71 ms) · seed 7". */
 export function summary({ ids, promptTokens, stop, seed, timings }: Answer): string {

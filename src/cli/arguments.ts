@@ -3,7 +3,7 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import { commonArgs } from "./command.ts";
+import { type Command, commonArgs } from "./command.ts";
 
 export interface NumberRule {
   readonly isWhole?: boolean;
@@ -14,10 +14,17 @@ export interface NumberRule {
 export class Arguments {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #positionals: ReadonlyMap<string, string>;
+  /** Arguments behind the positional ones. */
+  readonly rest: readonly string[];
 
-  constructor(values: Readonly<Record<string, unknown>>, positionals: ReadonlyMap<string, string>) {
+  constructor(
+    values: Readonly<Record<string, unknown>>,
+    positionals: ReadonlyMap<string, string>,
+    rest: readonly string[] = [],
+  ) {
     this.#values = values;
     this.#positionals = positionals;
+    this.rest = rest;
   }
 
   flag(name: string): boolean {
@@ -59,7 +66,11 @@ export function numberOf(what: string, text: string, { isWhole = false, min, max
 }
 
 /** Throws "bad-input" for what the definition does not allow. */
-export function parseArguments(command: string, definition: ArgsDef, argv: readonly string[]): Arguments {
+export function parseArguments(
+  command: string,
+  { args: definition, rest }: Pick<Command, "args" | "rest">,
+  argv: readonly string[],
+): Arguments {
   const next = `\`irori ${command} --help\` lists what it takes`;
   const options = optionsOf({ ...definition, ...commonArgs });
   let parsed: ReturnType<typeof parseArgs>;
@@ -77,7 +88,7 @@ export function parseArguments(command: string, definition: ArgsDef, argv: reado
   }
   const places = Object.entries(definition).filter(([, { type }]) => type === "positional");
   const given = parsed.positionals;
-  if (given.length > places.length && parsed.values.help !== true)
+  if (given.length > places.length && rest === undefined && parsed.values.help !== true)
     throw new IroriError("bad-input", {
       what: `irori ${command}`,
       got: `${given.length} arguments (${given.map((text) => JSON.stringify(text)).join(", ")})`,
@@ -87,7 +98,9 @@ export function parseArguments(command: string, definition: ArgsDef, argv: reado
   const missing = places[given.length];
   if (missing !== undefined && missing[1].required !== false && parsed.values.help !== true)
     throw new IroriError("bad-input", { what: `irori ${command}: ${missing[0].toUpperCase()} is missing`, next });
-  return new Arguments(parsed.values, new Map(given.map((text, i) => [places[i]?.[0] ?? "", text])));
+  const named = places.map(([name], i) => [name, given[i]] as const);
+  const positionals = new Map(named.filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return new Arguments(parsed.values, positionals, given.slice(places.length));
 }
 
 /** A negative number behind an option is its value: `--only -1` is `--only=-1`. */

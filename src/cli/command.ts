@@ -12,6 +12,8 @@ export interface Call {
 export interface Command {
   /** Positional arguments and options, without the common ones; strings may be given more than once. */
   readonly args: ArgsDef;
+  /** Any number of arguments behind the positional ones, by the name of one of them. */
+  readonly rest?: { readonly name: string; readonly description: string };
   /** Does the work; the exit code where it is not 0. Throws IroriErrors. */
   readonly run: (call: Call) => Promise<number | undefined>;
 }

@@ -40,8 +40,18 @@ export const commands: Readonly<Record<string, Entry>> = {
   },
   score: {
     usage: "score MODEL --file F",
-    description: "Tell how likely a model finds a text (perplexity)",
+    description: "Tell how likely a model finds a text, or continuations of a prompt",
     load: async () => (await import("./score.ts")).score,
+  },
+  embed: {
+    usage: "embed MODEL TEXT…",
+    description: "Turn texts into vectors",
+    load: async () => (await import("./embed.ts")).embed,
+  },
+  batch: {
+    usage: "batch MODEL --input F --out F",
+    description: "Answer every line of a file; goes on where it was stopped",
+    load: async () => (await import("./batch.ts")).batch,
   },
   trace: {
     usage: "trace MODEL --input F --out F",

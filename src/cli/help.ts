@@ -1,6 +1,7 @@
 // The text of `irori --help`, and the usage of one command. The first is in every script's way, so it loads nothing:
 // citty, which writes the second, takes longer to load than Node itself.
 
+import type { ArgsDef } from "citty";
 import { type Command, commonArgs } from "./command.ts";
 import { commands } from "./commands.ts";
 
@@ -20,7 +21,9 @@ folder), or package:pip:NAME[==VERSION][:GLOB]. All commands take --json, --prof
 
 export async function usageOf(name: string, command: Command): Promise<string> {
   const { renderUsage } = await import("citty");
-  const args = { ...command.args, ...commonArgs };
+  const { rest } = command;
+  const last = rest && { [`${rest.name}…`]: { type: "positional", required: false, description: rest.description } };
+  const args = { ...command.args, ...(last as ArgsDef | undefined), ...commonArgs };
   const meta = { name: `irori ${name}`, description: commands[name]?.description ?? name };
   return `${await renderUsage({ meta, args })}\n`;
 }

@@ -62,7 +62,7 @@ async function runCommand(name: string, argv: readonly string[]): Promise<number
     });
   const [command, { parseArguments }] = await Promise.all([entry.load(), import("./arguments.ts")]);
   startUp.mark("command loaded");
-  const args = parseArguments(name, command.args, argv);
+  const args = parseArguments(name, command, argv);
   if (args.flag("help")) {
     print(await usageOf(name, command));
     return 0;

@@ -62,6 +62,8 @@ const VERBS: Readonly<Record<string, string>> = {
   verify: "verifying",
   prepare: "preparing",
   pack: "packing",
+  embed: "reading",
+  answer: "answering",
   wait: "waiting for another process:",
 };
 

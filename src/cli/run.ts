@@ -11,7 +11,7 @@ import { exitCodeOf } from "./exit-codes.ts";
 import { insideArgs, readInside } from "./inside.ts";
 import { isOutputClosed, listenForStop, printJson, say } from "./output.ts";
 import { requestArgs, wantedOf } from "./request.ts";
-import { FORMS, lend, openEngine } from "./settings.ts";
+import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
@@ -20,7 +20,7 @@ const args = {
   system: { type: "string", valueHint: "TEXT", description: "The system message of the chat" },
   ...requestArgs,
   ...insideArgs,
-  form: { type: "string", valueHint: "blocks|f32", description: "Serving form (default), or dequantised in float32" },
+  ...answerArgs,
   verbose: { type: "boolean", description: "Tell tokens and speed also where stderr is no terminal" },
 } as const satisfies ArgsDef;
 
@@ -29,13 +29,13 @@ export const run: Command = { args, run: runAnswer };
 async function runAnswer(call: Call): Promise<number> {
   const { args, startUp } = call;
   const wanted = { ...wantedOf(args), ...(await readInside(args)) };
-  const form = args.choice("form", FORMS);
+  const how = leaseOf(args);
   const isChat = args.positional("prompt") === undefined && process.stdin.isTTY === true;
   const prompt = isChat ? refuseOptions(args) : await promptOf(args);
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { form, signal });
+  await using lease = await lend(call, engine, { ...how, signal });
   if (prompt === undefined) {
     const { chat } = await import("./chat.ts");
     stop[Symbol.dispose](); // in a chat, Ctrl-C stops an answer
@@ -45,8 +45,8 @@ async function runAnswer(call: Call): Promise<number> {
   const onFirst = () => startUp.mark("first token");
   const answer = await streamAnswer(lease, { ...wanted, prompt }, { signal, isQuiet, onFirst });
   if (isQuiet) {
-    const { text, ids, promptTokens, hasBos, stop, timings, seed } = answer;
-    printJson({ text, ids, promptTokens, hasBos, stop, timings, seed });
+    const { text, ids, promptTokens, hasBos, stop, timings, seed, logprobs } = answer;
+    printJson({ text, ids, promptTokens, hasBos, stop, timings, seed, logprobs });
   } else if (process.stderr.isTTY || args.flag("verbose")) say(summary(answer));
   return answer.stop === "cancelled" && !isOutputClosed() ? exitCodeOf("cancelled") : 0;
 }

@@ -1,4 +1,4 @@
-// `irori score MODEL --file F`: negative log likelihoods of a text's tokens.
+// `irori score MODEL --file F`: negative log likelihoods of a text's tokens; with --prompt, of continuations of a prompt.
 // It does not know how they come about.
 import { readFile } from "node:fs/promises";
 import { text as readAll } from "node:stream/consumers";
@@ -7,13 +7,15 @@ import { IroriError } from "../base/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { showProgress } from "./progress.ts";
-import { FORMS, lend, openEngine } from "./settings.ts";
+import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
-  file: { type: "string", required: true, valueHint: "F", description: "The text, UTF-8; - reads stdin" },
+  file: { type: "string", valueHint: "F", description: "The text, UTF-8; - reads stdin" },
+  prompt: { type: "string", valueHint: "TEXT", description: "Score continuations of this instead" },
+  continuation: { type: "string", valueHint: "TEXT", description: "A continuation, its space in front; repeatable" },
   "max-tokens": { type: "string", valueHint: "N", description: "Only the first N tokens of the text" },
-  form: { type: "string", valueHint: "blocks|f32", description: "Serving form (default), or dequantised in float32" },
+  ...answerArgs,
 } as const satisfies ArgsDef;
 
 export const score: Command = { args, run: runScore };
@@ -21,12 +23,13 @@ export const score: Command = { args, run: runScore };
 async function runScore(call: Call): Promise<undefined> {
   const { args } = call;
   const most = args.number("max-tokens", { isWhole: true, min: 2 });
-  const form = args.choice("form", FORMS);
+  const prompt = args.text("prompt");
+  if (prompt !== undefined) return scoreContinuations(call, prompt);
   const text = await readText(args.text("file"));
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { form, signal });
+  await using lease = await lend(call, engine, { ...leaseOf(args), signal });
   const ids = lease.tokenize(text).slice(0, most);
   using progress = showProgress(args.flag("json"));
   const onDone = (done: number) => progress.onProgress({ step: "scoring", done, total: ids.length - 1, unit: "steps" });
@@ -44,6 +47,31 @@ async function runScore(call: Call): Promise<undefined> {
     ["likeliest token is the text's", `${((100 * hits) / nll.length).toFixed(1)} %`],
   ];
   print(columns(rows));
+}
+
+async function scoreContinuations(call: Call, prompt: string): Promise<undefined> {
+  const { args } = call;
+  const texts = args.texts("continuation");
+  if (texts.length === 0 || args.text("file") !== undefined)
+    throw new IroriError("bad-input", {
+      what: "irori score --prompt",
+      got: texts.length === 0 ? "no --continuation" : "--file",
+      wanted: "one --continuation or more, and no --file",
+    });
+  using stop = listenForStop();
+  const { signal } = stop;
+  await using engine = await openEngine(call);
+  await using lease = await lend(call, engine, { ...leaseOf(args), signal });
+  const scores = await lease.scoreContinuations({ text: prompt }, texts, { signal });
+  const named = scores.map((score, i) => ({ text: texts[i] as string, ...score }));
+  if (args.flag("json")) {
+    printJson({ continuations: named });
+    return;
+  }
+  const rows = named
+    .toSorted((a, b) => b.logprob - a.logprob)
+    .map(({ text, logprob, meanLogprob }) => [logprob.toFixed(4), meanLogprob.toFixed(4), JSON.stringify(text)]);
+  print(columns([["ln p", "a token", "continuation"], ...rows], [0, 1]));
 }
 
 async function readText(file: string | undefined): Promise<string> {

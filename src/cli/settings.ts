@@ -1,6 +1,7 @@
 // Arguments as settings of the engine, over what the machine gives (machine.ts).
 import { availableParallelism } from "node:os";
-import type { Engine, Form, Lease } from "../engine/mod.ts";
+import type { ArgsDef } from "citty";
+import type { Engine, Form, Lease, LeaseForm, LeaseOptions } from "../engine/mod.ts";
 import { openEngine as openEngineHere, threadsHere } from "../machine.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
@@ -9,6 +10,29 @@ import { showProgress } from "./progress.ts";
 export { freeBytes, homeFolder, isOffline, python } from "../machine.ts";
 
 export const FORMS: readonly Form[] = ["blocks", "f32"];
+const LEASE_FORMS: readonly LeaseForm[] = ["blocks", "int8", "f32"];
+
+/** The options that say how a leased model computes. */
+export const leaseArgs = {
+  form: {
+    type: "string",
+    valueHint: "blocks|int8|f32",
+    description: "The file's own blocks (default), the same weights in 8-bit products, or dequantised in float32",
+  },
+} as const satisfies ArgsDef;
+
+/** Those of a model that makes answers. */
+export const answerArgs = {
+  ...leaseArgs,
+  "int8-prompts": { type: "boolean", description: "Read prompts in 8-bit products: quicker, a little less exact" },
+  kv: { type: "string", valueHint: "f32|int8", description: "What keys and values are kept as; int8 takes a quarter" },
+} as const satisfies ArgsDef;
+
+export const leaseOf = (args: Arguments): Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType"> => ({
+  form: args.choice("form", LEASE_FORMS),
+  hasInt8Prompts: args.flag("int8-prompts"),
+  kvType: args.choice("kv", ["f32", "int8"]),
+});
 
 export const threadsOf = (args: Arguments): number =>
   args.number("threads", { isWhole: true, min: 1, max: 1024 }) ?? threadsHere();
@@ -25,9 +49,7 @@ export async function openEngine({ args, startUp }: Call): Promise<Engine> {
   return engine;
 }
 
-export interface LendOptions {
-  readonly form?: Form | undefined;
-  readonly warm?: boolean;
+export interface LendOptions extends Omit<LeaseOptions, "onProgress"> {
   readonly signal: AbortSignal;
 }
 

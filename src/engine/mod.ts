@@ -8,6 +8,7 @@ export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manife
 export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
+export type { Choice, Constraint, TokenLogprob } from "./sampler.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { SavedChat } from "./saved-chat.ts";
 export type { Score } from "./score.ts";
