@@ -2,12 +2,10 @@
 // Run again, it opens what is there. It uses the engine as a program would and knows nothing of its insides.
 import { readFileSync } from "node:fs";
 import { streamAnswer } from "../src/cli/answer.ts";
-import { Arguments } from "../src/cli/arguments.ts";
 import { exitCodeOf } from "../src/cli/exit-codes.ts";
 import { listenForStop, print, say, tell, watchOutput } from "../src/cli/output.ts";
 import { showProgress } from "../src/cli/progress.ts";
-import { homeFolder, openEngine } from "../src/cli/settings.ts";
-import { StartUp } from "../src/cli/start-up.ts";
+import { openEngine } from "../src/machine.ts";
 
 const MODEL = "smollm2-135m";
 const QUESTION = "What is a hearth, and why do people gather around it?";
@@ -23,11 +21,10 @@ function memoryText(): string {
 async function demo(): Promise<number> {
   using stop = listenForStop();
   const { signal } = stop;
-  const args = new Arguments({ spin: true }, new Map());
-  await using engine = await openEngine({ args, startUp: new StartUp() });
+  await using engine = await openEngine();
   const stored = await engine.store.find(MODEL);
   const isReady = stored !== undefined && (await engine.store.hasPrepared(stored, "blocks"));
-  if (!isReady) say(`${MODEL} is fetched into ${homeFolder()} and prepared: once, 98 MB`);
+  if (!isReady) say(`${MODEL} is fetched into ${engine.store.home} and prepared: once, 98 MB`);
   const start = performance.now();
   using progress = showProgress(false);
   await using lease = await engine.lease(MODEL, { signal, onProgress: progress.onProgress });

@@ -1,18 +1,34 @@
-// This machine and its environment as the engine's options: what the faces (the package's root, the command) start from.
-// It does not know arguments; below this floor nothing reads the environment, the clock or the machine.
+// This machine, its environment and the settings file as the engine's options: what the faces (the package's root, the
+// command) start from. It does not know arguments; below this floor nothing reads the environment, the clock or the machine.
 import { readFileSync } from "node:fs";
 import { availableParallelism, freemem, homedir } from "node:os";
 import { defaultHome } from "./checkpoint/mod.ts";
-import { Engine, type EngineOptions } from "./engine/mod.ts";
+import type { Engine, EngineOptions } from "./engine/mod.ts";
+import { type InForce, type Settings, type Sources, settingsInForce, settingsPath } from "./settings/mod.ts";
 
 /** More threads than this gain little on one small model and take the machine from everybody else. */
 const MOST_THREADS = 8;
 
-/** IRORI_HOME, or the folder that the system has for such data. */
-export const homeFolder = (): string => defaultHome(process.platform, process.env, homedir());
-export const isOffline = (): boolean => process.env.IRORI_OFFLINE === "1";
-export const python = (): string | undefined => process.env.IRORI_PYTHON || undefined;
-export const threadsHere = (): number => Math.min(availableParallelism(), MOST_THREADS);
+export type ReadSettingsOptions = Pick<Sources, "flags" | "file">;
+
+/**
+ * The settings in force here, and where each came from: what is given, then the environment (IRORI_…), then the settings file,
+ * then the preset, then the defaults. Throws "bad-input" for an unknown key or a value that cannot be, naming who gave it.
+ */
+export function readSettings(options: ReadSettingsOptions = {}): InForce {
+  return settingsInForce(sourcesHere(options));
+}
+
+/** The settings file that would be read. */
+export const settingsFilePath = (options: ReadSettingsOptions): string => settingsPath(sourcesHere(options)).path;
+
+function sourcesHere(options: ReadSettingsOptions): Sources {
+  const home = defaultHome(process.platform, process.env, homedir());
+  const threads = Math.min(availableParallelism(), MOST_THREADS);
+  return { ...options, env: process.env, machine: { home, threads } };
+}
+
+export const homeFolder = (): string => readSettings().settings.home;
 
 /** Memory that can be had without swapping (MemAvailable on Linux), within the container's limit. Mapped pages can be taken back. */
 export function freeBytes(): number {
@@ -23,25 +39,36 @@ export function freeBytes(): number {
 /** What this process holds and no file backs; all that is resident where the system does not tell. */
 function privateBytes(): number {
   const kilobytes =
-    process.platform === "linux" && /^RssAnon:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"));
-  return kilobytes ? Number(kilobytes[1]) * 1024 : process.memoryUsage.rss();
+    process.platform === "linux" && /^RssAnon:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+  return kilobytes ? Number(kilobytes) * 1024 : process.memoryUsage.rss();
+}
+
+/** Whether idle threads wait busily: threads that outnumber the cores would wait for each other's time slices. */
+export const isSpinning = ({ spin, threads }: Pick<Settings, "spin" | "threads">): boolean =>
+  spin && threads <= availableParallelism();
+
+/** Settings as options of an engine. */
+function engineOptions(settings: Settings): EngineOptions {
+  const { home, threads, budgetBytes, keptBytes, offline, python } = settings;
+  return {
+    ...{ home, threads, keptBytes },
+    spinning: isSpinning(settings),
+    budgetBytes: budgetBytes === null ? freeBytes : () => Math.min(budgetBytes, freeBytes()),
+    now: () => performance.now(),
+    python: python ?? undefined,
+    isOffline: offline,
+  };
 }
 
 /**
- * An engine of this machine: the store of IRORI_HOME, a thread a core (8 at most), what memory is free as the budget. Options
- * given stand in the place of these.
+ * An engine of this machine with the settings in force (`readSettings`): by default the store of IRORI_HOME, a thread a core (8 at
+ * most), what memory is free as the budget. Options given stand in the place of these.
  */
-export function openEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
-  const threads = options.threads ?? threadsHere();
-  return Engine.open({
-    home: homeFolder(),
-    threads,
-    // spinning threads that outnumber the cores wait for each other's time slices
-    spinning: threads <= availableParallelism(),
-    budgetBytes: freeBytes,
-    now: () => performance.now(),
-    python: python(),
-    isOffline: isOffline(),
-    ...options,
-  });
+export async function openEngine(
+  options: Partial<EngineOptions> & { readonly settings?: Settings } = {},
+): Promise<Engine> {
+  const { settings = readSettings().settings, ...rest } = options;
+  const base = engineOptions(rest.threads === undefined ? settings : { ...settings, threads: rest.threads });
+  const { Engine } = await import("./engine/mod.ts");
+  return Engine.open({ ...base, ...rest });
 }

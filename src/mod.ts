@@ -21,7 +21,8 @@ export {
   type Sampling,
   type Score,
 } from "./engine/mod.ts";
-export { openEngine } from "./machine.ts";
+export { openEngine, type ReadSettingsOptions, readSettings } from "./machine.ts";
+export type { InForce, SettingInForce, SettingSource, Settings } from "./settings/mod.ts";
 
 /** The version of this package, as its package.json has it. */
 export const version: string = createRequire(import.meta.url)("../package.json").version;

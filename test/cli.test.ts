@@ -134,6 +134,39 @@ test("doctor finds all that is needed, and says that a store that cannot be made
   assert.match(blocked.stdout, /FAILS\s+store/);
 });
 
+test("settings tells what is in force and who said so, and changes the file; every command goes by it", () => {
+  const file = join(folder, "settings.json");
+  const env = { IRORI_SETTINGS: file, IRORI_MEMORY_RECALL_COUNT: "7" };
+  const at = (args: readonly string[]) => {
+    const { status, stdout, stderr } = irori([...args, "--json"], { env });
+    assert.equal(status, 0, stdout + stderr);
+    return JSON.parse(stdout);
+  };
+  assert.deepEqual(at(["settings", "set", "threads", "1"]), { key: "threads", value: 1, file });
+  const { settings, models } = at(["settings", "--preset", "quick_experiment", "--no-spin"]);
+  const said = (name: string) => {
+    const { value, source, from } = settings.find(({ key }: { key: string }) => key === name);
+    return [value, source, from];
+  };
+  assert.deepEqual(said("threads"), [1, "file", file]);
+  assert.deepEqual(said("spin"), [false, "flag", "--no-spin"]);
+  assert.deepEqual(said("generator"), ["mock", "preset", "quick_experiment"]);
+  assert.deepEqual(said("memory.recallCount"), [7, "env", "IRORI_MEMORY_RECALL_COUNT"]);
+  assert.deepEqual(said("kvType"), ["f32", "default", undefined]);
+  assert.deepEqual(models, []);
+  assert.match(at(["doctor"]).findings[2].found, /^1 of/);
+  assert.equal(at(["settings", "get", "threads", "--threads", "2"]).value, 2);
+  assert.match(irori(["settings"], { env }).stdout, /^threads +1 +file /m);
+  at(["settings", "unset", "threads"]);
+  assert.equal(at(["settings", "get", "threads"]).source, "default");
+  writeFileSync(file, '{ "threds": 1 }');
+  const wrong = irori(["ls"], { env });
+  assert.deepEqual([wrong.status, wrong.stdout], [2, ""]);
+  assert.match(wrong.stderr, /"threds"; perhaps threads is meant/);
+  at(["settings", "unset", "threds"]); // a file with a wrong key can be repaired
+  assert.equal(irori(["ls"], { env }).status, 0);
+});
+
 test("--profile tells every start-up step on stderr, in order", () => {
   const { stdout, stderr } = irori(["run", model, "hen", "--raw", ...greedy, "2", "--json", "--profile"]);
   assert.equal(JSON.parse(stdout).ids.length, 2);

@@ -30,6 +30,10 @@ export class Arguments {
   flag(name: string): boolean {
     return this.#values[name] === true;
   }
+  /** Of `--name` and `--no-name` the last that was given. */
+  given(name: string): boolean | undefined {
+    return this.#values[name] as boolean | undefined;
+  }
   /** Every value of an option that may be repeated. */
   texts(name: string): readonly string[] {
     return (this.#values[name] as string[] | undefined) ?? [];
@@ -121,7 +125,7 @@ function optionsOf(definition: ArgsDef): NonNullable<ParseArgsConfig["options"]>
     if (arg.type === "positional") continue;
     const short = "alias" in arg && typeof arg.alias === "string" ? { short: arg.alias } : {};
     if (arg.type === "string") options[name] = { type: "string", multiple: true, ...short };
-    else options[name] = { type: "boolean", ...short, ...(arg.default === true && { default: true }) };
+    else options[name] = { type: "boolean", ...short };
   }
   return options;
 }

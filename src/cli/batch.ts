@@ -67,7 +67,7 @@ async function runBatch(call: Call): Promise<number> {
   const concurrency = args.number("concurrency", { isWhole: true, min: 1, max: MOST_AT_ONCE }) ?? 8;
   const wanted = wantedOf(args);
   const seed = args.text("seed") === undefined ? FIRST_SEED : wanted.seed;
-  const how = leaseOf(args);
+  const how = leaseOf(call);
   const lines = (await readLines(input)).filter(({ text }) => text.trim() !== "");
   const settings = {
     model: args.needed("model"),
@@ -114,7 +114,7 @@ async function answerRest(
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { ...leaseOf(args), signal });
+  await using lease = await lend(call, engine, { ...leaseOf(call), signal });
   const rest = lines.slice(file.done);
   await lease.warm(Math.min(concurrency, rest.length, MOST_ROWS));
   using progress = showProgress(args.flag("json"));

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import type { Call, Command } from "./command.ts";
-import { homeFolder } from "./settings.ts";
+import { settingsOf } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model" },
@@ -27,7 +27,8 @@ interface BenchOptions {
   readonly only?: readonly string[] | undefined;
 }
 
-async function runBench({ args }: Call): Promise<number> {
+async function runBench(call: Call): Promise<number> {
+  const { args } = call;
   const file = new URL("../../bench/run.ts", import.meta.url);
   if (!existsSync(file))
     throw new IroriError("unsupported", {
@@ -35,14 +36,16 @@ async function runBench({ args }: Call): Promise<number> {
       next: "clone the repository and run it there",
     });
   const measure: { runBench(options: BenchOptions): Promise<number> } = await import(file.href);
+  const { settings, all } = settingsOf(call);
+  const areThreadsSaid = all.some(({ key, source }) => key === "threads" && source !== "default");
   const only = args.texts("only");
   return measure.runBench({
     model: args.needed("model"),
     json: args.flag("json"),
-    home: homeFolder(),
-    spinning: args.flag("spin"),
+    home: settings.home,
+    spinning: settings.spin,
     against: args.text("against"),
-    threads: args.number("threads", { isWhole: true, min: 1, max: 1024 }),
+    threads: areThreadsSaid ? settings.threads : undefined,
     rounds: args.number("rounds", { isWhole: true, min: 1 }),
     only: only.length > 0 ? only : undefined,
   });

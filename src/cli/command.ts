@@ -21,6 +21,17 @@ export interface Command {
 export const commonArgs = {
   json: { type: "boolean", description: "Print one JSON value to stdout, errors too" },
   profile: { type: "boolean", description: "Print to stderr what every start-up step took" },
+  settings: {
+    type: "string",
+    valueHint: "FILE",
+    description: "The settings file (default: settings.json in the store)",
+  },
+  preset: {
+    type: "string",
+    valueHint: "NAME",
+    description: "Settings by one name: `irori settings presets` lists them",
+  },
+  set: { type: "string", valueHint: "KEY=VALUE", description: "Set one setting; may be repeated" },
   threads: { type: "string", valueHint: "N", description: "Threads of a run (default: the machine's, 8 at most)" },
   spin: {
     type: "boolean",

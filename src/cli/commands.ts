@@ -63,6 +63,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Fit a low-rank adapter to texts",
     load: async () => (await import("./train.ts")).train,
   },
+  settings: {
+    usage: "settings [get|set|unset|presets]",
+    description: "Tell the settings in force and where each came from, or change the file",
+    load: async () => (await import("./settings-command.ts")).settings,
+  },
   bench: {
     usage: "bench MODEL",
     description: "Measure speed and memory on this machine (in a checkout)",

@@ -7,9 +7,10 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import { Store } from "../checkpoint/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import { findLibrary, Runtime } from "../runtime/mod.ts";
+import type { Settings } from "../settings/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, print, printJson } from "./output.ts";
-import { freeBytes, homeFolder, isOffline, isSpinning, python, threadsOf } from "./settings.ts";
+import { freeBytes, isSpinning, settingsOf } from "./settings.ts";
 
 interface Finding {
   readonly name: string;
@@ -28,7 +29,11 @@ const SMALL_MEMORY_BYTES = 0.5e9;
 export const doctor: Command = { args: {}, run: runDoctor };
 
 async function runDoctor(call: Call): Promise<number> {
-  const findings = [platform(), await library(call), threads(call), memory(), ...(await store()), pip()];
+  const { settings } = settingsOf(call);
+  const findings = [
+    ...[platform(), await library(settings), threads(settings), memory()],
+    ...[...(await store(settings)), pip(settings)],
+  ];
   const isFine = findings.every(({ state }) => state !== "fails");
   if (call.args.flag("json")) printJson({ isFine, findings });
   else {
@@ -50,21 +55,21 @@ function platform(): Finding {
   return { name: "platform", state: "fine", found };
 }
 
-async function library({ args }: Call): Promise<Finding> {
+async function library({ threads }: Settings): Promise<Finding> {
   const name = "ONNX Runtime";
   try {
     const path = findLibrary();
-    await using runtime = await Runtime.open({ threads: threadsOf(args), spinning: false });
+    await using runtime = await Runtime.open({ threads, spinning: false });
     return { name, state: "fine", found: `${runtime.version} for ${runtime.instructionSet}, ${path}` };
   } catch (error) {
     return { name, state: "fails", found: (error as Error).message, next: "no model runs without it" };
   }
 }
 
-function threads({ args }: Call): Finding {
-  const count = threadsOf(args);
+function threads(settings: Settings): Finding {
+  const count = settings.threads;
   const cores = availableParallelism();
-  const found = `${count} of ${cores} cores, ${isSpinning(args, count) ? "spinning" : "sleeping"} between steps`;
+  const found = `${count} of ${cores} cores, ${isSpinning(settings) ? "spinning" : "sleeping"} between steps`;
   if (count <= cores) return { name: "threads", state: "fine", found };
   return { name: "threads", state: "lacks", found, next: `more than ${cores} threads are slower` };
 }
@@ -76,8 +81,7 @@ function memory(): Finding {
   return { name: "memory", state: "lacks", found, next: "close other programs: models will be refused" };
 }
 
-async function store(): Promise<Finding[]> {
-  const home = homeFolder();
+async function store({ home }: Settings): Promise<Finding[]> {
   const name = "store";
   try {
     mkdirSync(home, { recursive: true });
@@ -95,14 +99,13 @@ async function store(): Promise<Finding[]> {
   }
 }
 
-function pip(): Finding {
+function pip({ offline, python }: Settings): Finding {
   const name = "pip";
-  if (isOffline()) return { name, state: "lacks", found: "IRORI_OFFLINE=1", next: "nothing is fetched" };
-  const asked = python();
-  for (const program of asked === undefined ? ["python3", "python"] : [asked]) {
+  if (offline) return { name, state: "lacks", found: "the setting offline is true", next: "nothing is fetched" };
+  for (const program of python === null ? ["python3", "python"] : [python]) {
     const answer = spawnSync(program, ["-m", "pip", "--version"], { encoding: "utf8" });
     if (answer.status === 0) return { name, state: "fine", found: answer.stdout.trim() };
   }
   const next = "models of the catalog cannot be fetched: install Python's pip or name a Python in IRORI_PYTHON";
-  return { name, state: "lacks", found: `${asked ?? "python3, python"}: no pip`, next };
+  return { name, state: "lacks", found: `${python ?? "python3, python"}: no pip`, next };
 }

@@ -49,7 +49,7 @@ async function runEmbed(call: Call): Promise<undefined> {
     maxTokens: args.number("max-tokens", { isWhole: true, min: 1 }),
     long: args.choice("long", ["cut", "windows"]),
   };
-  const how = leaseOf(args);
+  const how = leaseOf(call);
   const { texts, ids } = await textsOf(args);
   using stop = listenForStop();
   const { signal } = stop;

@@ -4,13 +4,14 @@ import { Store } from "../checkpoint/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, print, printJson, say } from "./output.ts";
-import { homeFolder } from "./settings.ts";
+import { settingsOf } from "./settings.ts";
 import { aboutStored } from "./stored.ts";
 
 export const ls: Command = { args: {}, run: runLs };
 
-async function runLs({ args, startUp }: Call): Promise<undefined> {
-  const store = await Store.open(homeFolder());
+async function runLs(call: Call): Promise<undefined> {
+  const { args, startUp } = call;
+  const store = await Store.open(settingsOf(call).settings.home);
   startUp.mark("store open");
   const models = [];
   for (const model of await store.list()) models.push(await aboutStored(store, model));

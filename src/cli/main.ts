@@ -28,7 +28,7 @@ async function main(argv: readonly string[]): Promise<number> {
 /** Where the command stands: common options may come before it. */
 function commandIndex(argv: readonly string[]): number {
   for (let i = 0; i < argv.length; i++) {
-    if (argv[i] === "--threads") i++;
+    if (["--threads", "--settings", "--preset", "--set"].includes(argv[i] as string)) i++;
     else if (!argv[i]?.startsWith("-")) return i;
   }
   return -1;

@@ -27,7 +27,7 @@ async function runPull(call: Call): Promise<undefined> {
     using progress = showProgress(args.flag("json"));
     const options = { form, signal, onProgress: progress.onProgress };
     await engine.pull(model, options);
-    if (args.flag("prepare")) {
+    if (args.given("prepare") !== false) {
       await using lease = await engine.lease(model, { ...options, warm: false });
       const { familyNamed } = await import("../models/mod.ts");
       // packs the step for this machine's instruction set; an encoder has none

@@ -6,7 +6,7 @@ import { Store } from "../checkpoint/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { print, printJson, say } from "./output.ts";
-import { homeFolder } from "./settings.ts";
+import { settingsOf } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model" },
@@ -15,10 +15,11 @@ const args = {
 
 export const rm: Command = { args, run: runRm };
 
-async function runRm({ args, startUp }: Call): Promise<undefined> {
+async function runRm(call: Call): Promise<undefined> {
+  const { args, startUp } = call;
   const model = args.needed("model");
   const isJson = args.flag("json");
-  const store = await Store.open(homeFolder());
+  const store = await Store.open(settingsOf(call).settings.home);
   startUp.mark("store open");
   if (!isJson && !args.flag("yes") && process.stdin.isTTY && process.stdout.isTTY) await confirm(store, model);
   const { freedBytes } = await store.remove(model);

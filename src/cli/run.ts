@@ -29,7 +29,7 @@ export const run: Command = { args, run: runAnswer };
 async function runAnswer(call: Call): Promise<number> {
   const { args, startUp } = call;
   const wanted = { ...wantedOf(args), ...(await readInside(args)) };
-  const how = leaseOf(args);
+  const how = leaseOf(call);
   const isChat = args.positional("prompt") === undefined && process.stdin.isTTY === true;
   const prompt = isChat ? refuseOptions(args) : await promptOf(args);
   using stop = listenForStop();

@@ -29,7 +29,7 @@ async function runScore(call: Call): Promise<undefined> {
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { ...leaseOf(args), signal });
+  await using lease = await lend(call, engine, { ...leaseOf(call), signal });
   const ids = lease.tokenize(text).slice(0, most);
   using progress = showProgress(args.flag("json"));
   const onDone = (done: number) => progress.onProgress({ step: "scoring", done, total: ids.length - 1, unit: "steps" });
@@ -61,7 +61,7 @@ async function scoreContinuations(call: Call, prompt: string): Promise<undefined
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { ...leaseOf(args), signal });
+  await using lease = await lend(call, engine, { ...leaseOf(call), signal });
   const scores = await lease.scoreContinuations({ text: prompt }, texts, { signal });
   const named = scores.map((score, i) => ({ text: texts[i] as string, ...score }));
   if (args.flag("json")) {

@@ -1,13 +1,14 @@
-// Arguments as settings of the engine, over what the machine gives (machine.ts).
-import { availableParallelism } from "node:os";
+// Arguments as settings, over what the environment, the file and the machine say (machine.ts); engines and leases by them.
 import type { ArgsDef } from "citty";
+import { IroriError } from "../base/mod.ts";
 import type { Engine, Form, Lease, LeaseForm, LeaseOptions } from "../engine/mod.ts";
-import { openEngine as openEngineHere, threadsHere } from "../machine.ts";
+import { openEngine as openEngineHere, readSettings, settingsFilePath } from "../machine.ts";
+import type { Flag, InForce } from "../settings/mod.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
 import { showProgress } from "./progress.ts";
 
-export { freeBytes, homeFolder, isOffline, python } from "../machine.ts";
+export { freeBytes, isSpinning } from "../machine.ts";
 
 export const FORMS: readonly Form[] = ["blocks", "f32"];
 const LEASE_FORMS: readonly LeaseForm[] = ["blocks", "int8", "f32"];
@@ -28,33 +29,71 @@ export const answerArgs = {
   kv: { type: "string", valueHint: "f32|int8", description: "What keys and values are kept as; int8 takes a quarter" },
 } as const satisfies ArgsDef;
 
-export const leaseOf = (args: Arguments): Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType"> => ({
-  form: args.choice("form", LEASE_FORMS),
-  hasInt8Prompts: args.flag("int8-prompts"),
-  kvType: args.choice("kv", ["f32", "int8"]),
-});
+/** How the command's model computes: by its options, else by the settings. */
+export function leaseOf(call: Call): Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType"> {
+  const { args } = call;
+  const { form, int8Prompts, kvType } = settingsOf(call).settings;
+  return {
+    form: args.choice("form", LEASE_FORMS) ?? form,
+    hasInt8Prompts: args.given("int8-prompts") ?? int8Prompts,
+    kvType: args.choice("kv", ["f32", "int8"]) ?? kvType,
+  };
+}
 
-export const threadsOf = (args: Arguments): number =>
-  args.number("threads", { isWhole: true, min: 1, max: 1024 }) ?? threadsHere();
+const read = new WeakMap<Arguments, InForce>();
 
-/** Whether idle threads wait busily: where that was asked for, and they do not outnumber the cores. */
-export const isSpinning = (args: Arguments, threads: number): boolean =>
-  args.flag("spin") && threads <= availableParallelism();
+/** The settings in force, read once a command. */
+export function settingsOf({ args }: Pick<Call, "args">): InForce {
+  const known = read.get(args);
+  if (known !== undefined) return known;
+  const found = readSettings(saidBy(args));
+  read.set(args, found);
+  return found;
+}
 
-export async function openEngine({ args, startUp }: Call): Promise<Engine> {
-  const threads = threadsOf(args);
-  const onEvent = (event: Parameters<typeof startUp.event>[0]) => startUp.event(event);
-  const engine = await openEngineHere({ threads, spinning: isSpinning(args, threads), onEvent });
+/** The settings file that the command reads or changes. */
+export const settingsFileOf = (args: Arguments): string => settingsFilePath(saidBy(args));
+
+const saidBy = (args: Arguments) => ({ flags: flagsOf(args), file: args.text("settings") });
+
+function flagsOf(args: Arguments): Flag[] {
+  const flags = args.texts("set").map((said): Flag => {
+    const [, key, value] = /^([^=]+)=(.*)$/s.exec(said) ?? [];
+    if (key !== undefined && value !== undefined) return { key, value, from: "--set" };
+    throw new IroriError("bad-input", { what: "--set", got: JSON.stringify(said), wanted: "KEY=VALUE" });
+  });
+  for (const key of ["preset", "threads"]) {
+    const value = args.text(key);
+    if (value !== undefined) flags.push({ key, value, from: `--${key}` });
+  }
+  const spin = args.given("spin");
+  if (spin !== undefined) flags.push({ key: "spin", value: spin, from: spin ? "--spin" : "--no-spin" });
+  return flags;
+}
+
+export async function openEngine(call: Call): Promise<Engine> {
+  const { startUp } = call;
+  const { settings } = settingsOf(call);
+  const engine = await openEngineHere({ settings, onEvent: (event) => startUp.event(event) });
   startUp.mark("store open");
   return engine;
 }
 
+/** What is not said is as the settings say. */
 export interface LendOptions extends Omit<LeaseOptions, "onProgress"> {
   readonly signal: AbortSignal;
 }
 
 /** A lease of the command's MODEL; fetching and preparing it is shown. */
-export async function lend({ args }: Call, engine: Engine, options: LendOptions): Promise<Lease> {
+export async function lend(call: Call, engine: Engine, options: LendOptions): Promise<Lease> {
+  const { args } = call;
+  const { form, int8Prompts, kvType } = settingsOf(call).settings;
   using progress = showProgress(args.flag("json"));
-  return await engine.lease(args.needed("model"), { ...options, onProgress: progress.onProgress });
+  return await engine.lease(args.needed("model"), {
+    ...options,
+    form: options.form ?? form,
+    hasInt8Prompts: options.hasInt8Prompts ?? int8Prompts,
+    kvType: options.kvType ?? kvType,
+    onProgress: progress.onProgress,
+  });
 }

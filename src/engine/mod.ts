@@ -8,6 +8,16 @@ export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manife
 export type { NotFinite } from "./not-finite.ts";
 export { megabytes, type Plan, type PlanItem } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
+export type { Embedded, Embedder, EmbedderCall } from "./providers/embedder.ts";
+export type {
+  Generated,
+  Generator,
+  GeneratorCall,
+  GeneratorEvent,
+  GeneratorRequest,
+  TokenChance,
+  TokenChoice,
+} from "./providers/generator.ts";
 export type { Choice, Constraint, TokenLogprob } from "./sampler.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { SavedChat } from "./saved-chat.ts";

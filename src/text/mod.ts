@@ -2,6 +2,8 @@
 
 export { type ChatMessage, type ChatOptions, ChatTemplate, type ChatTokens, encodeChat } from "./chat.ts";
 export type { Framed } from "./frame.ts";
+export { HASHED_DIMS, HASHED_MODEL, hashedVector } from "./hashed.ts";
+export { isFunctionWord, stemmed, TERMS_VERSION, termsOf, wordRunsOf } from "./terms.ts";
 export {
   encodeWithBos,
   positionsOf,
