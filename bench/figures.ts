@@ -3,7 +3,7 @@
 
 export interface Figure {
   readonly name: string;
-  readonly unit: "tokens/s" | "ms" | "MB";
+  readonly unit: "tokens/s" | "texts/s" | "ms" | "MB";
   readonly better: "more" | "less";
   /** How many times better Irori's median must be than the peer's. */
   readonly wantedRatio?: number;
@@ -71,7 +71,7 @@ const timesText = (ratio: number | undefined): string => (ratio === undefined ? 
 
 function barOf(figure: Measured): string {
   const parts: string[] = [];
-  if (figure.wantedRatio !== undefined) parts.push(`≥ ${figure.wantedRatio} x`);
+  if (figure.wantedRatio !== undefined) parts.push(`≥ ${Number(figure.wantedRatio.toPrecision(3))} x`);
   if (figure.limit !== undefined) parts.push(`≤ ${number(figure.limit)} ${figure.unit}`);
   const mark = figure.isReached === undefined ? "" : figure.isReached ? " reached" : " missed";
   return parts.length === 0 ? "–" : `${parts.join(", ")}${mark}`;

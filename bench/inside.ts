@@ -15,6 +15,9 @@ import { promptIds } from "./work.ts";
 
 const LENS = "TransformerLens";
 const PEFT = "torch + peft";
+/** Environments of peers (python.ts) and what runs in them. */
+const LENS_SIDE = { packages: "transformer-lens", side: "transformer_lens" };
+const PEFT_SIDE = { packages: "torch", side: "peft" };
 const PAUSE_MS = 60;
 const VOCABULARY = 50257;
 /** The work: 16 rows of 32 tokens; training on 8 rows of 128. */
@@ -98,12 +101,15 @@ const versions: Record<string, string> = {};
 async function ours(stack: AsyncDisposableStack, opening: InsideOpening): Promise<Side> {
   return stack.use(await Side.start(US, "sides/inside.ts", "open", opening));
 }
-async function peer(stack: AsyncDisposableStack, name: string, file: string, opening: InsideOpening): Promise<Side[]> {
+async function peer(
+  stack: AsyncDisposableStack,
+  name: string,
+  { packages, side: file }: typeof LENS_SIDE,
+  opening: InsideOpening,
+): Promise<Side[]> {
   if (values.alone) return [];
-  const python = await pythonOf(file, say);
-  const side = stack.use(
-    await Side.start(name, `peers/python/${file.replace("-", "_")}_side.py`, "open", opening, python),
-  );
+  const python = await pythonOf(packages, say);
+  const side = stack.use(await Side.start(name, `peers/python/${file}_side.py`, "open", opening, python));
   const about = await side.ask<{ version: string; torch: string }>("about");
   versions[file] = about.version;
   versions.torch = about.torch;
@@ -184,7 +190,7 @@ function close(what: string, tolerance: number) {
 async function forwards(opening: InsideOpening): Promise<Figure[]> {
   await using stack = new AsyncDisposableStack();
   const us = await ours(stack, opening);
-  const sides = [us, ...(await peer(stack, LENS, "transformer-lens", opening))];
+  const sides = [us, ...(await peer(stack, LENS, LENS_SIDE, opening))];
   const ids = { ids: ROWS };
   const all = await interleaved<number>(sides, "forward", ids, rounds, close("forward", 1e-4));
   const kept = await interleaved<number>(sides, "captures", ids, rounds, (a, b) => {
@@ -232,7 +238,7 @@ const median = (list: readonly number[]): number => list.toSorted((a, b) => a - 
 
 async function ablations(opening: InsideOpening): Promise<Figure[]> {
   await using stack = new AsyncDisposableStack();
-  const sides = [await ours(stack, opening), ...(await peer(stack, LENS, "transformer-lens", opening))];
+  const sides = [await ours(stack, opening), ...(await peer(stack, LENS, LENS_SIDE, opening))];
   for (const side of sides) await side.ask("ablate", { ids: ROWS, heads: HEADS.slice(0, 1) });
   const ms: Record<string, number[]> = {};
   const found: number[][] = [];
@@ -259,7 +265,7 @@ async function trainings(opening: InsideOpening): Promise<Figure[]> {
     await using stack = new AsyncDisposableStack();
     const sides = [
       await ours(stack, opening),
-      ...(await peer(stack, `${PEFT}, ${attention}`, "peft", { ...opening, attention })),
+      ...(await peer(stack, `${PEFT}, ${attention}`, PEFT_SIDE, { ...opening, attention })),
     ];
     const { ms: own, last } = await interleaved<number>(sides, "step", { ids: TRAINED }, rounds, close("step", 0.01));
     for (const [name, list] of Object.entries(own)) ms[name] = [...(ms[name] ?? []), ...list];

@@ -11,6 +11,7 @@ import {
   privateBytes,
   promptIds,
 } from "../work.ts";
+import { manyPrompts, rateOfAll, STEPS } from "../work-many.ts";
 import { CONTEXT_SETTINGS, LLAMA_SETTINGS, MODEL_SETTINGS } from "./settings.mjs";
 
 const GREEDY = { temperature: 0, yieldEogToken: true };
@@ -18,8 +19,11 @@ let llama;
 let model;
 let sequence;
 let vocabSize;
+let opened;
+let many;
 
 async function open({ opening }) {
+  opened = opening;
   llama = await getLlama({ ...LLAMA_SETTINGS, maxThreads: opening.threads });
   model = await llama.loadModel({ ...MODEL_SETTINGS, modelPath: opening.path });
   vocabSize = model.fileInfo.metadata.llama?.vocab_size ?? model.fileInfo.metadata.tokenizer.ggml.tokens.length;
@@ -53,6 +57,26 @@ async function decodeControlled() {
   return decodeRate(at);
 }
 
+/** Tokens per second of so many sequences of one context, decoded at once, in all. */
+async function decodeMany({ rows }) {
+  many ??= await model.createContext({
+    ...{ ...CONTEXT_SETTINGS, sequences: rows, contextSize: CONTEXT, threads: opened.threads },
+  });
+  const sequences = Array.from({ length: rows }, () => many.getSequence());
+  const one = async (sequence, ids) => {
+    const at = [];
+    for await (const _ of sequence.evaluate(ids, GREEDY)) {
+      at.push(performance.now());
+      if (at.length === STEPS) break;
+    }
+    return at;
+  };
+  const prompts = manyPrompts(rows, vocabSize);
+  const rate = rateOfAll(await Promise.all(sequences.map((each, i) => one(each, prompts[i]))));
+  for (const each of sequences) each.dispose();
+  return rate;
+}
+
 async function prefill() {
   await sequence.clearHistory();
   const start = performance.now();
@@ -76,4 +100,4 @@ async function about() {
   };
 }
 
-answer({ open, decode, decodeControlled, prefill, memory, about });
+answer({ open, decode, decodeControlled, decodeMany, prefill, memory, about });

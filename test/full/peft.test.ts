@@ -89,7 +89,7 @@ async function write(into: string, lease: Lease, { targets, rank, config }: Writ
 
 for (const base of ["llama", "gpt2"])
   test(`${base}: peft loads what Irori writes, with the same logits`, { timeout: 1_800_000 }, async () => {
-    const python = await pythonOf("peft", (text) => console.log(text));
+    const python = await pythonOf("torch", (text) => console.log(text));
     const path = fileURLToPath(new URL(`../goldens/families/${base}`, import.meta.url));
     await using lease = await engine.lease(`file:${path}`, { form: "f32", warm: false });
     const own = Object.entries(cases).filter(([, [of]]) => of === base);
