@@ -6,7 +6,12 @@ export { type ErrorCode, type ErrorParts, IroriError } from "./base/mod.ts";
 export { defaultHome, type Numbers, readSafetensors, writeSafetensors } from "./checkpoint/mod.ts";
 export {
   type Answer,
+  type Beam,
+  type BeamRequest,
+  type ContinuationScore,
   DEFAULT_SAMPLING,
+  type Embeddings,
+  type EmbedOptions,
   Engine,
   type EngineEvent,
   type EngineOptions,
@@ -18,7 +23,9 @@ export {
   type LeaseOptions,
   type Plan,
   type Prompt,
+  type RankedAnswer,
   type Sampling,
+  type SavedChat,
   type Score,
 } from "./engine/mod.ts";
 export { openEngine, type ReadSettingsOptions, readSettings } from "./machine.ts";

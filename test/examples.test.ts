@@ -23,6 +23,10 @@ const prints: Readonly<Record<string, RegExp>> = {
     /HookPoints: hook_embed[\s\S]*looks at itself by 0\.\d+[\s\S]*with a head ablated[\s\S]*goes on with \d+, \d+/,
   "09-afternoon.ts":
     /layer 23 head 4 moves Rome over Paris by 1\d[\s\S]*steered by 0: .*city of Paris[\s\S]*steered by 1: .*city of Rome[\s\S]*step 10 of 10: loss [01]\.[\s\S]*before:(?!.*hearth)[\s\S]*after: A hearth that is/,
+  "10-batch.ts": /a hearth: \w[\s\S]*rain: \w[\s\S]*alone the first is the same/,
+  "11-embed.ts": /0\.[5-9]\d+ {2}The fire in the hearth[\s\S]*5 vectors of 384 numbers, 0 texts were too long/,
+  "12-save-a-chat.ts": /(\d+) tokens saved, \d\.\d MB[\s\S]*\n\1 of \d+ tokens were not read again: \w/,
+  "13-choices.ts": /ln p -0\.\d+ Tokyo[\s\S]*beam -0\.\d+ " Tokyo[\s\S]*the likeliest of 4, with seed [1-4]/,
 };
 
 test("every example has its expectation here", async () => {
