@@ -29,7 +29,7 @@ const { values } = parseArgs({
     home: { type: "string" },
     threads: { type: "string", default: "2" },
     rounds: { type: "string", default: "7" },
-    only: { type: "string", default: "decode,row,prefill,prefix,candidates,texts,cold" },
+    only: { type: "string", default: "decode,row,prefill,prefix,candidates,speculate,texts,cold" },
     alone: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
@@ -84,6 +84,7 @@ async function decode(opening: Opening): Promise<Figure[]> {
   return [
     { name: "decode", ...rate, samples: await at(1), note: note(1) },
     { name: "decode", ...rate, samples: await at(ROWS), wantedRatio: 4, note: note(ROWS) },
+    { name: "decode", ...rate, samples: await at(2 * ROWS), note: note(2 * ROWS) },
   ];
 }
 
@@ -154,6 +155,26 @@ async function candidates(opening: Opening): Promise<Figure[]> {
   return [
     { name: `${CANDIDATES} candidates scored`, ...time, samples, wantedRatio: 5, note: "8 tokens each after 200" },
   ];
+}
+
+/** Trying what followed the same words before: where the answer copies and where it does not. */
+async function speculate(opening: Opening): Promise<Figure[]> {
+  await using stack = new AsyncDisposableStack();
+  const us = await ours(stack, opening);
+  const figures: Figure[] = [];
+  for (const isCopy of [true, false]) {
+    const samples = await interleaved({
+      [US]: () => us.ask<number>("speculate", { isCopy, isTried: true }),
+      "token by token": () => us.ask<number>("speculate", { isCopy, isTried: false }),
+    });
+    figures.push({
+      name: "look-up of what followed",
+      ...rate,
+      samples,
+      note: isCopy ? "a text that is repeated" : "a story",
+    });
+  }
+  return figures;
 }
 
 async function texts(opening: Opening): Promise<Figure[]> {
@@ -233,7 +254,7 @@ async function main(): Promise<void> {
   const { path } = await ready(home, values.model);
   const opening: Opening = { home, model: values.model, path, threads: Number(values.threads), spinning: true };
   const groups: Record<string, (opening: Opening) => Promise<Figure[]>> = {
-    ...{ decode, row, prefill, prefix, candidates, texts, cold },
+    ...{ decode, row, prefill, prefix, candidates, speculate, texts, cold },
   };
   const figures: Figure[] = [];
   const load = [loadavg()[0]];

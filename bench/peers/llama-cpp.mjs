@@ -59,10 +59,12 @@ async function decodeControlled() {
 
 /** Tokens per second of so many sequences of one context, decoded at once, in all. */
 async function decodeMany({ rows }) {
-  many ??= await model.createContext({
-    ...{ ...CONTEXT_SETTINGS, sequences: rows, contextSize: CONTEXT, threads: opened.threads },
-  });
-  const sequences = Array.from({ length: rows }, () => many.getSequence());
+  if (many?.rows !== rows) {
+    await many?.context.dispose();
+    const settings = { ...CONTEXT_SETTINGS, sequences: rows, contextSize: CONTEXT, threads: opened.threads };
+    many = { rows, context: await model.createContext(settings) };
+  }
+  const sequences = Array.from({ length: rows }, () => many.context.getSequence());
   const one = async (sequence, ids) => {
     const at = [];
     for await (const _ of sequence.evaluate(ids, GREEDY)) {

@@ -95,6 +95,25 @@ async function candidates({ isTogether }: Request): Promise<number> {
   return now() - start;
 }
 
+/** Tokens a second of an answer that repeats its prompt, or of one that does not, with or without trying what followed before. */
+async function speculate({ isCopy, isTried }: Request): Promise<number> {
+  const lease = await leaseOf("blocks");
+  const passage = "The hearth stood in the middle of the house, and the people sat around it and talked until late. ";
+  const story = { messages: [{ role: "user", content: "Tell me a story about a fox." }] };
+  const prompt = isCopy === true ? { text: passage.repeat(3) } : story;
+  const at: number[] = [];
+  const request = {
+    prompt,
+    maxTokens: 2 * STEPS,
+    seed: 1,
+    sampling: GREEDY,
+    ignoreEos: true,
+    speculate: isTried === true,
+  };
+  for await (const event of lease.generate(request)) if (event.type === "token") at.push(now());
+  return decodeRate(at);
+}
+
 /** Texts a second, in one call or one by one. */
 async function embed({ texts, isBatch, form }: Request): Promise<{ rate: number; vector: number[] }> {
   const lease = await leaseOf(form as LeaseForm);
@@ -110,4 +129,4 @@ async function embed({ texts, isBatch, form }: Request): Promise<{ rate: number;
   return { rate: (all.length * 1000) / (now() - start), vector: [...(vector ?? [])] };
 }
 
-answer({ open, decode, step, prefill, prefix, candidates, embed });
+answer({ open, decode, step, prefill, prefix, candidates, speculate, embed });

@@ -6,7 +6,7 @@ import type { Config } from "../models/mod.ts";
 import type { Tokenizer } from "../text/mod.ts";
 import type { Batcher } from "./batcher.ts";
 import type { BoundStep } from "./bound-step.ts";
-import { draft } from "./draft.ts";
+import { Draft } from "./draft.ts";
 import { CHUNK } from "./kv-cache.ts";
 import type { KvMemory } from "./kv-memory.ts";
 import type { Candidates } from "./logits.ts";
@@ -154,6 +154,7 @@ class Making implements Disposable {
   /** Tokens of prompt and answer. */
   readonly #all: number[];
   readonly #made: number[] = [];
+  readonly #draft: Draft | undefined;
   #text = "";
   #firstAt: number | undefined;
   #stop: StopReason | undefined;
@@ -175,6 +176,7 @@ class Making implements Disposable {
     const ends = request.ignoreEos ? [] : (tokenizer?.eosIds ?? []);
     this.#sampler = new Sampler({ ...request, vocabSize: config.vocabSize, prompt: ids, ends });
     this.#stopText = new StopText(request.stop);
+    this.#draft = request.speculate && !setting.own ? new Draft() : undefined;
     this.#stream = tokenizer?.stream();
   }
 
@@ -206,7 +208,7 @@ class Making implements Disposable {
         await this.#feed(row, this.#all.length - 1);
         continue;
       }
-      const drafted = this.#request.speculate && !this.#setting.own ? draft(this.#all, this.#room) : [];
+      const drafted = this.#draft?.of(this.#all, this.#room) ?? [];
       if (!this.#hasRoom(row, 1 + drafted.length)) return "no-room";
       if (drafted.length > 0) yield* await this.#try(row, drafted);
       else {
@@ -281,6 +283,7 @@ class Making implements Disposable {
         }
       },
     });
+    this.#draft?.held(events.length - 1);
     row.cache.truncate(length + events.length);
     return events;
   }
