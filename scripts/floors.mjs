@@ -27,6 +27,7 @@ const thirdParties = {
   "checkpoint/*": ["@huggingface/hub"],
   "text/chat.ts": ["@huggingface/jinja"],
   "text/terms.ts": ["stemmer"],
+  "engine/providers/event-stream.ts": ["eventsource-parser"],
   "memory/sqlite.ts": ["node:sqlite"],
   "memory/postgres.ts": ["pg"],
   "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
@@ -72,7 +73,9 @@ function areaOverrides(place) {
   return [
     rule([`src/${area}/*.ts`], "../", false),
     rule([`src/${area}/*/*.ts`], "../../", false),
-    ...own.filter((file) => !file.endsWith("*")).map((file) => rule([`src/${file}`], "../", false, file)),
+    ...own
+      .filter((file) => !file.endsWith("*"))
+      .map((file) => rule([`src/${file}`], file.split("/").length > 2 ? "../../" : "../", false, file)),
     rule([`src/${area}/*.test.ts`, `src/${area}/*.fixture.ts`], "../", true),
     rule([`src/${area}/*/*.test.ts`, `src/${area}/*/*.fixture.ts`], "../../", true),
   ];

@@ -1,6 +1,15 @@
 // One answer on its way out: pieces to stdout as they come, a line of figures afterwards.
 // It does not know how an answer is made, nor prompts.
-import type { Answer, Choice, GenerateRequest, Lease } from "../engine/mod.ts";
+import type {
+  Answer,
+  Choice,
+  Generated,
+  GenerateRequest,
+  Generator,
+  GeneratorRequest,
+  Lease,
+  TokenChoice,
+} from "../engine/mod.ts";
 import { print } from "./output.ts";
 
 export interface StreamOptions {
@@ -39,9 +48,27 @@ export async function streamAnswer(
   return request.logprobs === undefined ? answer : { ...answer, logprobs };
 }
 
-/** An answer of which nothing is written while it is made. */
-export const answerQuietly = (lease: Lease, request: GenerateRequest, signal: AbortSignal): Promise<ToldAnswer> =>
-  streamAnswer(lease, request, { signal, isQuiet: true });
+export interface GivenAnswer extends Generated {
+  readonly logprobs?: readonly TokenChoice[];
+}
+
+/** An answer of any provider, of which `onText` is told while it is made. */
+export async function answerOf(
+  generator: Generator,
+  request: GeneratorRequest,
+  signal: AbortSignal,
+  onText?: (text: string) => void,
+): Promise<GivenAnswer> {
+  let answer: Generated | undefined;
+  const logprobs: TokenChoice[] = [];
+  for await (const event of generator.generate(request, { signal })) {
+    if (event.type === "token" && event.text !== "") onText?.(event.text);
+    if (event.type === "token" && event.logprobs) logprobs.push(event.logprobs);
+    if (event.type === "end") answer = event;
+  }
+  if (answer === undefined) throw new Error(`the answer of ${generator.id} ended without its end event`);
+  return request.logprobs === undefined ? answer : { ...answer, logprobs };
+}
 
 /** "24 tokens · 310 tokens/s · first token after 104 ms (opening 71 ms) · seed 7". */
 export function summary({ ids, promptTokens, stop, seed, timings }: Answer): string {

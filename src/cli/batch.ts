@@ -3,8 +3,8 @@
 import type { ArgsDef } from "citty";
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import type { GenerateRequest, Prompt } from "../engine/mod.ts";
-import { answerQuietly } from "./answer.ts";
+import type { GeneratorRequest, Prompt } from "../engine/mod.ts";
+import { answerOf } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
 import { BatchFile, inTheirOrder } from "./batch-file.ts";
 import type { Call, Command } from "./command.ts";
@@ -12,8 +12,9 @@ import { exitCodeOf } from "./exit-codes.ts";
 import { type Line, parseLine, readLines } from "./lines.ts";
 import { listenForStop, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
+import { openGenerator, providerOf } from "./provider.ts";
 import { requestArgs, type Wanted, wantedOf } from "./request.ts";
-import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
+import { answerArgs, leaseOf } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
@@ -113,19 +114,17 @@ async function answerRest(
   const { args } = call;
   using stop = listenForStop();
   const { signal } = stop;
-  await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { ...leaseOf(call), signal });
+  await using generator = await openGenerator(call, providerOf(call));
   const rest = lines.slice(file.done);
-  await lease.warm(Math.min(concurrency, rest.length, MOST_ROWS));
   using progress = showProgress(args.flag("json"));
   let tokens = 0;
   const answer = async (line: Line): Promise<object | undefined> => {
     const { number } = line;
     try {
       const { id, ...request } = requestOf(args, input, line, { ...wanted, seed: seed + number - 1 });
-      const made = await answerQuietly(lease, request, signal);
+      const made = await answerOf(generator, request, signal);
       if (made.stop === "cancelled") return undefined;
-      tokens += made.ids.length;
+      tokens += made.tokens ?? 0;
       const { text, ids, promptTokens, stop: end, seed: own, logprobs } = made;
       return { line: number, ...(id !== undefined && { id }), text, ids, promptTokens, stop: end, seed: own, logprobs };
     } catch (error) {
@@ -141,9 +140,6 @@ async function answerRest(
   });
   return tokens;
 }
-/** More are answered side by side, but not in one step. */
-const MOST_ROWS = 16;
-
 function needed(args: Arguments, name: string): string {
   const text = args.text(name);
   if (text !== undefined) return text;
@@ -155,7 +151,7 @@ function requestOf(
   input: string,
   line: Line,
   wanted: Wanted,
-): GenerateRequest & { readonly id?: string | number | undefined } {
+): GeneratorRequest & { readonly id?: string | number | undefined } {
   const given = /^\s*\{/.test(line.text) ? parseLine(input, line, shape) : { prompt: line.text };
   const { id, prompt, messages, maxTokens, seed, stop, ...sampling } = given as z.infer<typeof shape>;
   const what = `${input}, line ${line.number}`;

@@ -2,11 +2,13 @@
 // It does not know how they come about.
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import type { Embeddings } from "../engine/mod.ts";
+import type { Embedded, EmbedOptions } from "../engine/mod.ts";
+import type { Provider } from "../settings/mod.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
+import { openEmbedder, providerOf } from "./provider.ts";
 import { leaseArgs, leaseOf, lend, openEngine } from "./settings.ts";
 
 const POOLINGS = ["mean", "cls", "last", "max"] as const;
@@ -51,6 +53,8 @@ async function runEmbed(call: Call): Promise<undefined> {
   };
   const how = leaseOf(call);
   const { texts, ids } = await textsOf(args);
+  const provider = providerOf(call);
+  if (provider.kind !== "local") return embedElsewhere(call, provider, options, { texts, ids });
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
@@ -60,8 +64,30 @@ async function runEmbed(call: Call): Promise<undefined> {
   const embeddings = await lease.embed(texts, { ...options, signal, onDone });
   startUp.mark("texts read");
   progress[Symbol.dispose]();
+  tell(embeddings, ids, args.flag("json"));
+}
+
+/** Vectors of a server, or of letters and words alone: one option of a model's is understood there, what the texts are. */
+async function embedElsewhere(
+  call: Call,
+  provider: Provider,
+  { prompt, ...options }: EmbedOptions,
+  { texts, ids }: Texts,
+): Promise<undefined> {
+  const other = Object.entries(options).find(([, value]) => value !== undefined)?.[0];
+  const model = call.args.needed("model");
+  if (other !== undefined)
+    throw new IroriError("bad-input", { what: `the option ${other}`, got: model, wanted: "a model of this machine" });
+  if (prompt !== undefined && prompt !== "query" && prompt !== "document")
+    throw new IroriError("bad-input", { what: "--prompt", got: prompt, wanted: "query or document" });
+  using stop = listenForStop();
+  await using embedder = await openEmbedder(call, provider);
+  tell(await embedder.embed(texts, { signal: stop.signal, kind: prompt }), ids, call.args.flag("json"));
+}
+
+function tell(embeddings: Embedded, ids: Texts["ids"], isJson: boolean): void {
   const vectors = embeddings.vectors.map((vector) => [...vector]);
-  if (args.flag("json")) {
+  if (isJson) {
     const { truncated, empty, tokens } = embeddings;
     printJson({ embeddings: vectors, ...(ids && { ids }), truncated, empty, tokens });
     return;
@@ -71,7 +97,7 @@ async function runEmbed(call: Call): Promise<undefined> {
 }
 
 /** What somebody who reads vectors alone would not see. */
-function tellDoubts({ truncated, empty }: Embeddings): void {
+function tellDoubts({ truncated = [], empty }: Embedded): void {
   const named = (all: readonly number[]): string =>
     `${all.length === 1 ? "text" : "texts"} ${all.map((i) => i + 1).join(", ")}`;
   if (truncated.length > 0)

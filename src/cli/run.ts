@@ -4,13 +4,15 @@ import { text as readAll } from "node:stream/consumers";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import type { Prompt } from "../engine/mod.ts";
-import { streamAnswer, summary } from "./answer.ts";
+import type { Provider } from "../settings/mod.ts";
+import { answerOf, streamAnswer, summary } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { insideArgs, readInside } from "./inside.ts";
-import { isOutputClosed, listenForStop, printJson, say } from "./output.ts";
-import { requestArgs, wantedOf } from "./request.ts";
+import { isOutputClosed, listenForStop, print, printJson, say } from "./output.ts";
+import { openGenerator, providerOf } from "./provider.ts";
+import { requestArgs, type Wanted, wantedOf } from "./request.ts";
 import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
 
 const args = {
@@ -32,6 +34,8 @@ async function runAnswer(call: Call): Promise<number> {
   const how = leaseOf(call);
   const isChat = args.positional("prompt") === undefined && process.stdin.isTTY === true;
   const prompt = isChat ? refuseOptions(args) : await promptOf(args);
+  const provider = providerOf(call);
+  if (provider.kind !== "local") return answerElsewhere(call, provider, wanted, prompt);
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
@@ -49,6 +53,40 @@ async function runAnswer(call: Call): Promise<number> {
     printJson({ text, ids, promptTokens, hasBos, stop, timings, seed, logprobs });
   } else if (process.stderr.isTTY || args.flag("verbose")) say(summary(answer));
   return answer.stop === "cancelled" && !isOutputClosed() ? exitCodeOf("cancelled") : 0;
+}
+
+/** An answer of a server or of what stands in for a model: the same, without what only weights can give. */
+async function answerElsewhere(
+  call: Call,
+  provider: Provider,
+  { interventions, tensors, adapter, capture, ...wanted }: Wanted,
+  prompt: Prompt | undefined,
+): Promise<number> {
+  const { args, startUp } = call;
+  if (prompt === undefined)
+    throw new IroriError("bad-input", {
+      what: `irori run ${args.needed("model")}: PROMPT is missing`,
+      next: "give one as argument or through a pipe: only models of this machine lead a chat",
+    });
+  if (interventions?.length || adapter || capture?.length)
+    throw new IroriError("bad-input", {
+      what: "the inside of a model",
+      got: args.needed("model"),
+      wanted: "a model of this machine",
+    });
+  using stop = listenForStop();
+  await using generator = await openGenerator(call, provider);
+  const isQuiet = args.flag("json");
+  let written = 0;
+  const answer = await answerOf(generator, { ...wanted, prompt }, stop.signal, (text) => {
+    if (written === 0) startUp.mark("first token");
+    written += text.length;
+    if (!isQuiet) print(text);
+  });
+  const { text, ids, promptTokens, tokens, stop: end, seed, firstTokenMs, totalMs, logprobs } = answer;
+  if (isQuiet) printJson({ text, ids, promptTokens, tokens, stop: end, seed, firstTokenMs, totalMs, logprobs });
+  else print(`${text.slice(written)}\n`);
+  return end === "cancelled" && !isOutputClosed() ? exitCodeOf("cancelled") : 0;
 }
 
 /** A chat is led through the model's template and on a terminal. */

@@ -18,6 +18,12 @@ export type {
   TokenChance,
   TokenChoice,
 } from "./providers/generator.ts";
+export { localEmbedder, localGenerator } from "./providers/local.ts";
+export { hashedEmbedder, mockEmbedder, mockGenerator } from "./providers/mock.ts";
+export { embedderOf, generatorOf, type ProviderSetting } from "./providers/named.ts";
+export type { ServerOptions } from "./providers/server-call.ts";
+export { serverEmbedder } from "./providers/server-embedder.ts";
+export { serverGenerator } from "./providers/server-generator.ts";
 export type { Choice, Constraint, TokenLogprob } from "./sampler.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { SavedChat } from "./saved-chat.ts";

@@ -12,6 +12,7 @@ const VOCABULARY = 160;
 
 const config = {
   model_type: "llama",
+  architectures: ["LlamaForCausalLM"],
   vocab_size: VOCABULARY,
   hidden_size: 32,
   intermediate_size: 56,
@@ -37,8 +38,8 @@ function tokenizerJson(): unknown {
   const special = { special: true, normalized: false, lstrip: false, rstrip: false, single_word: false };
   return {
     added_tokens: CONTROL.map((content, id) => ({ id, content, ...special })),
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: true },
-    decoder: { type: "ByteLevel" },
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
+    decoder: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
     model: {
       type: "BPE",
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
