@@ -177,3 +177,31 @@ test("run tells log-probabilities where they are asked for, and takes biases", (
   assert.match(command.irori([...args, "--logit-bias", "x=1"]).stderr, /--logit-bias: got "x=1", wanted a token id/);
   assert.deepEqual(command.json([...args, "--speculate", "--kv", "f32"]).ids, ids);
 });
+
+test("what stands in for a model answers and embeds without one; what it cannot do is a sentence", () => {
+  assert.equal(command.irori(["run", "mock", "hello"]).stdout, "This is a mock answer: no model was asked.\n");
+  const echo = command.json(["run", "mock:echo", "one two three", "--max-tokens", "2", "--seed", "4"]);
+  assert.deepEqual([echo.text, echo.tokens, echo.stop, echo.seed], ["one two", 2, "length", 4]);
+  assert.equal(command.json(["embed", "hashed", "a hat"]).embeddings[0].length, 384);
+  const out = join(folder, "echo.jsonl");
+  command.json(["batch", "mock:echo", "--input", "-", "--out", out], { input: "a\nb c\n" });
+  assert.deepEqual(
+    linesOf(out).map(({ text }) => text),
+    ["a", "b c"],
+  );
+  const providers = JSON.stringify({ wise: { answers: ["It is so."] } });
+  const named = command.irori(["run", "wise", "is it?", "--set", `providers=${providers}`]);
+  assert.equal(named.stdout, "It is so.\n");
+  assert.match(command.irori(["run", "mock", "a", "--logprobs", "2"]).stderr, /mock cannot do logprobs/);
+  assert.match(command.irori(["embed", "hashed", "a", "--pooling", "mean"]).stderr, /the option pooling: got hashed/);
+  assert.match(command.irori(["run", "hashed", "a"]).stderr, /who answers: got hashed/);
+  const down = command.irori(["run", "http://127.0.0.1:1/v1#m", "a"]);
+  assert.match(down.stderr, /server http:\/\/127\.0\.0\.1:1\/v1#m: it could not be reached/);
+  assert.equal(down.status, 7);
+});
+
+test("a batch loads its model once", () => {
+  const args = ["batch", model, "--input", "-", "--out", join(folder, "once.jsonl"), "--max-tokens", "2", "--profile"];
+  const { stderr } = command.irori(args, { input: PROMPTS.slice(0, 12).join("\n") });
+  assert.equal(stderr.match(/manifest and tokenizer/g)?.length, 1, stderr);
+});

@@ -27,6 +27,9 @@ const prints: Readonly<Record<string, RegExp>> = {
   "11-embed.ts": /0\.[5-9]\d+ {2}The fire in the hearth[\s\S]*5 vectors of 384 numbers, 0 texts were too long/,
   "12-save-a-chat.ts": /(\d+) tokens saved, \d\.\d MB[\s\S]*\n\1 of \d+ tokens were not read again: \w/,
   "13-choices.ts": /ln p -0\.\d+ Tokyo[\s\S]*beam -0\.\d+ " Tokyo[\s\S]*the likeliest of 4, with seed [1-4]/,
+  "15-mock.ts":
+    /The hearth stood in the middle of the house\.\nいろりは.*\nThe hearth stood in the middle \[1\]\. \(7 words, stop\)/,
+  "16-server.ts": /The fire never goes out\.\nasked 2 times, stopped by stop/,
 };
 
 test("every example has its expectation here", async () => {

@@ -31,7 +31,7 @@ const TOLD = 2_000;
 /** Busy, starting or broken for a moment. */
 const AGAIN = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-export const serverId = ({ url, model }: ServerOptions): string => `server ${url.replace(/\/+$/, "")}#${model}`;
+const serverId = ({ url, model }: ServerOptions): string => `server ${url.replace(/\/+$/, "")}#${model}`;
 
 /** What went wrong at a server, and whether the same call may do better. */
 interface Failure {
