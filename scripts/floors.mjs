@@ -30,7 +30,12 @@ const thirdParties = {
   "engine/providers/event-stream.ts": ["eventsource-parser"],
   "memory/sqlite.ts": ["node:sqlite"],
   "memory/postgres.ts": ["pg"],
-  "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
+  "serve/*": ["hono", "hono/**", "@modelcontextprotocol/**"],
+  "serve/server.ts": ["@hono/node-server"],
+  "serve/metrics.ts": ["prom-client"],
+  "serve/log.ts": ["pino"],
+  "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
+  "serve/engine-child.ts": ["../machine.ts"],
   "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
 };
 

@@ -3,6 +3,7 @@ export type { Embeddings, EmbedOptions, Ranked, RerankOptions } from "./embed.ts
 export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
+export { CHUNK, type KvType } from "./kv-cache.ts";
 export { type Beam, type BeamRequest, type GenerateRequest, Lease, type Prompt, type RankedAnswer } from "./lease.ts";
 export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";

@@ -1,0 +1,15 @@
+// Public names of serve/: the server, its lanes and residents, and the host that runs models for it.
+
+export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
+export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
+export type { Key } from "./http/door.ts";
+export { kvBytes } from "./kv-plan.ts";
+export { DEFAULT_LANES, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export {
+  DEFAULT_LIMITS,
+  DEFAULT_PORT,
+  type RunningServer,
+  type ServerLimits,
+  type ServerOptions,
+  startServer,
+} from "./server.ts";
