@@ -30,6 +30,7 @@ const prints: Readonly<Record<string, RegExp>> = {
   "15-mock.ts":
     /The hearth stood in the middle of the house\.\nいろりは.*\nThe hearth stood in the middle \[1\]\. \(7 words, stop\)/,
   "16-server.ts": /The fire never goes out\.\nasked 2 times, stopped by stop/,
+  "40-serve.ts": /hearth[\s\S]*\n40 tokens in the lane batch/,
 };
 
 test("every example has its expectation here", async () => {

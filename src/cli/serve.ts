@@ -57,6 +57,7 @@ async function runServe(call: Call): Promise<undefined> {
     lanes: lanesOf(slots),
     version: versionHere(),
     onProgress: progress.onProgress,
+    signal: stop.signal,
     onError: (requestId, error) =>
       say(`irori: request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
   });

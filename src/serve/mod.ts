@@ -2,9 +2,10 @@
 
 export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
 export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
+export type { ServerStatus } from "./http/app.ts";
 export type { Key } from "./http/door.ts";
 export { kvBytes } from "./kv-plan.ts";
-export { DEFAULT_LANES, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
 export {
   DEFAULT_LIMITS,
   DEFAULT_PORT,

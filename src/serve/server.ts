@@ -3,7 +3,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Server as NodeServer } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
-import { IroriError, type OnProgress } from "../base/mod.ts";
+import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Answers, type AnswerWatch, type Limits } from "./answers.ts";
 import type { Host } from "./host.ts";
 import { type AppOptions, makeApp } from "./http/app.ts";
@@ -45,6 +45,8 @@ export interface ServerOptions {
   readonly version: string;
   /** Milliseconds between heartbeats of a stream on which nothing comes. Default 10,000. */
   readonly beatMs?: number | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
   readonly watch?: AnswerWatch | undefined;
@@ -102,7 +104,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const bound = await listen(server, hostname, port);
   try {
     // who asks meanwhile waits for the same loads; /health/ready says so
-    for (const model of options.models) (await residents.use(model))[Symbol.dispose]();
+    for (const model of options.models)
+      (await unlessAborted(residents.use(model), options.signal, `opening ${model}`))[Symbol.dispose]();
   } catch (error) {
     await close(server, 0);
     await host[Symbol.asyncDispose]();

@@ -26,7 +26,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },
-  { method: "GET", path: "/irori/status", serve: getStatus },
+  { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
 ];
 
 export interface AppOptions {
@@ -97,12 +97,13 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 }
 
 /** Lanes, models and memory, as `irori ps` shows them. */
-async function getStatus({ residents, lanes, host, version }: Serving, c: Ctx): Promise<Response> {
+async function statusOf({ residents, lanes, host, version }: Serving) {
   const models = residents.open().map(({ model, facts, users, idleMs }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
   }));
-  return c.json({ version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() });
+  return { version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() };
 }
+export type ServerStatus = Awaited<ReturnType<typeof statusOf>>;
 
 function told(c: Ctx, facts: ErrorFacts): Response {
   const { status, retryAfter } = facts;
