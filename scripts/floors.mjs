@@ -33,7 +33,6 @@ const thirdParties = {
   "serve/*": ["hono", "hono/**", "@modelcontextprotocol/**"],
   "serve/server.ts": ["@hono/node-server"],
   "serve/metrics.ts": ["prom-client"],
-  "serve/log.ts": ["pino"],
   "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
   "serve/engine-child.ts": ["../machine.ts"],
   "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],

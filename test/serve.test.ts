@@ -175,6 +175,48 @@ test("check 21: a stream that is cut is an error event and no [DONE]; who waits 
   await busy;
 });
 
+test("check 23: chat, streams, generate and batch all move the metrics; loads by cause, refusals and leavings too", async () => {
+  await using it = await serve(
+    { stepMs: 2 },
+    { lanes: { slots: 1, reserved: { interactive: 0, batch: 0 }, queue: { interactive: 0, batch: 4 } } },
+  );
+  const metric = async (name: string) => {
+    const text = await (await fetch(`${it.server.url}/metrics`)).text();
+    return Number(
+      text
+        .split("\n")
+        .find((line) => line.startsWith(name))
+        ?.split(" ")
+        .at(-1) ?? 0,
+    );
+  };
+  await (await it.chat()).text();
+  await (await it.chat({ stream: true })).text();
+  await (await it.post("/api/generate", { model: "one", prompt: "Hi", options: { num_predict: 3 } })).text();
+  await (await it.post("/v1/completions", { model: "one", prompt: "Hi", max_tokens: 3 })).text();
+  await (await it.chat({ lane: "batch" })).text();
+  assert.equal(await metric('irori_generation_tokens_total{lane="interactive"}'), 12);
+  assert.equal(await metric('irori_generation_tokens_total{lane="batch"}'), 3);
+  assert.equal(await metric('irori_time_to_first_token_seconds_count{lane="interactive"}'), 4);
+  assert.equal(await metric('irori_inter_token_latency_seconds_count{lane="interactive"}'), 8);
+  assert.equal(await metric('irori_request_queue_time_seconds_count{lane="batch"}'), 1);
+  assert.equal(await metric('irori_model_loads_total{cause="first"}'), 1);
+  const leaving = new AbortController();
+  const runs = it
+    .chat({ stream: true, max_tokens: 1000 }, { signal: leaving.signal })
+    .then((response) => response.text())
+    .catch(() => undefined);
+  await until(() => it.host.running === 1, "none runs");
+  assert.equal(await metric('irori_num_requests_running{lane="interactive"}'), 1);
+  assert.equal((await it.chat()).status, 429);
+  assert.equal(await metric('irori_admission_rejections_total{lane="interactive",reason="full"}'), 1);
+  leaving.abort();
+  await runs;
+  await until(() => it.lanes().free === 1, "the slot is still held");
+  assert.equal(await metric('irori_cancelled_total{lane="interactive",phase="decode"}'), 1);
+  assert.equal(await metric('irori_slots{state="free"}'), 1);
+});
+
 test("500 streams at once: no error, and nothing is held afterwards", async () => {
   await using it = await serve({}, { lanes: { queue: { interactive: 1000, batch: 10 } } });
   const texts = await Promise.all(Array.from({ length: 500 }, async () => (await it.chat({ stream: true })).text()));

@@ -6,16 +6,16 @@ import { megabytes } from "../engine/mod.ts";
 import {
   DEFAULT_LANES,
   DEFAULT_PORT,
-  EngineHost,
   type Key,
   kvBytes,
+  ProcessHost,
   type RunningServer,
   startServer,
 } from "../serve/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
-import { answerArgs, freeBytes, leaseOf, openEngine, privateBytes } from "./settings.ts";
+import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
 
 const args = {
@@ -42,12 +42,16 @@ async function runServe(call: Call): Promise<undefined> {
   const { args } = call;
   using stop = listenForStop();
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
-  const engine = await openEngine(call);
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
-    host: new EngineHost({
-      ...{ engine, rows: slots, freeBytes, privateBytes },
-      lease: leaseOf(call),
+    host: new ProcessHost({
+      ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
+      onEngine: ({ type, reason, ms }) =>
+        say(
+          type === "lost"
+            ? `irori: the engine is gone: ${reason}`
+            : `irori: the engine is back after ${ms.toFixed(0)} ms`,
+        ),
     }),
     models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
     hostname: args.text("host"),

@@ -8,7 +8,7 @@ import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
 import { showProgress } from "./progress.ts";
 
-export { freeBytes, isSpinning, privateBytes } from "../machine.ts";
+export { freeBytes, isSpinning } from "../machine.ts";
 
 export const FORMS: readonly Form[] = ["blocks", "f32"];
 const LEASE_FORMS: readonly LeaseForm[] = ["blocks", "int8", "f32"];

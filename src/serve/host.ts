@@ -129,4 +129,6 @@ export interface Host extends AsyncDisposable {
   pull(model: string, options?: { readonly signal?: AbortSignal; readonly onProgress?: OnProgress }): Promise<void>;
   remove(model: string): Promise<void>;
   memory(): Promise<MemoryUse>;
+  /** Told of models that were opened again because what ran them had died. */
+  onReload?: ((model: string, ms: number) => void) | undefined;
 }

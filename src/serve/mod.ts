@@ -6,6 +6,7 @@ export type { ServerStatus } from "./http/app.ts";
 export type { Key } from "./http/door.ts";
 export { kvBytes } from "./kv-plan.ts";
 export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
 export {
   DEFAULT_LIMITS,
   DEFAULT_PORT,

@@ -45,6 +45,11 @@ export class Residents {
 
   constructor(options: ResidentsOptions) {
     this.#options = options;
+    options.host.onReload = (model, ms) => this.#count({ model, cause: "crash", ms });
+  }
+  #count(load: Load): void {
+    this.#loads.set(load.cause, (this.#loads.get(load.cause) ?? 0) + 1);
+    this.#options.onLoad(load);
   }
 
   /** A model, loaded where it is not open. */
@@ -68,7 +73,7 @@ export class Residents {
   }
 
   #begin(model: string, cause: LoadCause): Entry {
-    const { host, now, onLoad, onProgress } = this.#options;
+    const { host, now, onProgress } = this.#options;
     const start = now();
     const facts = host.load(model, onProgress ? { onProgress } : {});
     const entry: Entry = { model, facts, opened: undefined, load: undefined, users: 0, lastUsed: start };
@@ -77,8 +82,7 @@ export class Residents {
       (found) => {
         entry.opened = found;
         entry.load = { model, cause, ms: now() - start };
-        this.#loads.set(cause, (this.#loads.get(cause) ?? 0) + 1);
-        onLoad(entry.load);
+        this.#count(entry.load);
         return found;
       },
       (error: unknown) => {

@@ -4,13 +4,14 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { Server as NodeServer } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
-import { Answers, type AnswerWatch, type Limits } from "./answers.ts";
+import { Answers, type Limits } from "./answers.ts";
 import type { Host } from "./host.ts";
 import { type AppOptions, makeApp } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
 import type { Serving } from "./http/serving.ts";
 import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
+import { Metrics } from "./metrics.ts";
 import { type Load, Residents } from "./residents.ts";
 
 export interface ServerLimits extends Limits {
@@ -49,7 +50,6 @@ export interface ServerOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
-  readonly watch?: AnswerWatch | undefined;
   readonly onRequest?: AppOptions["onRequest"];
   readonly onError?: AppOptions["onError"];
 }
@@ -64,7 +64,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /** Opens the models, then the door. Disposing of it lets what runs end, for so long as the process that holds it has patience. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { host, hostname = "127.0.0.1", port = DEFAULT_PORT, keys = [], watch } = options;
+  const { host, hostname = "127.0.0.1", port = DEFAULT_PORT, keys = [] } = options;
   if (!isLoopback(hostname) && keys.length === 0)
     throw new IroriError("bad-input", {
       what: `binding ${hostname} lets other machines in, and there is no key`,
@@ -72,17 +72,28 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     });
   const now = () => performance.now();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const metrics = new Metrics();
+  const onLoad = (load: Load) => {
+    metrics.loaded(load);
+    options.onLoad?.(load);
+  };
   const residents = new Residents({
     host,
     now,
-    onLoad: (load) => options.onLoad?.(load),
+    onLoad,
     onProgress: options.onProgress,
   });
-  const lanes = new Lanes({ policy: { ...DEFAULT_LANES, ...options.lanes }, now, after });
-  const answers = new Answers({ host, residents, lanes, limits, now, watch });
+  const lanes = new Lanes({
+    policy: { ...DEFAULT_LANES, ...options.lanes },
+    now,
+    after,
+    onEffect: (effect) => metrics.effect(effect),
+  });
+  metrics.read(lanes, () => host.memory());
+  const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
   const onError = options.onError ?? (() => undefined);
   const serving: Serving = {
-    ...{ host, residents, lanes, answers, limits, models: options.models, version: options.version },
+    ...{ host, residents, lanes, answers, metrics, limits, models: options.models, version: options.version },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,

@@ -26,6 +26,10 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },
+  {
+    ...{ method: "GET", path: "/metrics" },
+    serve: async ({ metrics }, c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
+  },
   { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
 ];
 

@@ -6,6 +6,7 @@ import type { Answers, Limits } from "../answers.ts";
 import type { Host } from "../host.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Residents } from "../residents.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
 import { sse } from "./stream.ts";
@@ -22,6 +23,7 @@ export interface Serving {
   readonly residents: Residents;
   readonly lanes: Lanes;
   readonly answers: Answers;
+  readonly metrics: Metrics;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
