@@ -27,7 +27,6 @@ const thirdParties = {
   "checkpoint/*": ["@huggingface/hub"],
   "text/chat.ts": ["@huggingface/jinja"],
   "text/terms.ts": ["stemmer"],
-  "engine/providers/event-stream.ts": ["eventsource-parser"],
   "memory/sqlite.ts": ["node:sqlite"],
   "memory/postgres.ts": ["pg"],
   "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
