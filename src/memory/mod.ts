@@ -1,0 +1,32 @@
+// Public names of memory/: stores, what is remembered, what is asked.
+
+export type {
+  Added,
+  AddOptions,
+  Concept,
+  DataStore,
+  EmbedderIdentity,
+  Found,
+  Link,
+  Network,
+  NodeRef,
+  Page,
+  StoredRecord,
+} from "./data-store.ts";
+export { everyEpisode } from "./data-store.ts";
+export { type Embedder, hashedEmbedder } from "./embedder.ts";
+export {
+  type Episode,
+  holdsAt,
+  type Json,
+  type Moment,
+  type NewEpisode,
+  type Provenance,
+  type Scope,
+} from "./episode.ts";
+export type { Filter } from "./filter.ts";
+export { idMaker, type NewId } from "./ids.ts";
+export { openInMemory } from "./in-memory/store.ts";
+export { Memory, type MemoryOptions } from "./memory.ts";
+export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
+export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";

@@ -1,0 +1,144 @@
+// Texts become Episodes: cut, embedded in batches, repeats recognised, stored and linked in one transaction.
+// It does not know files, nor how anything is found again.
+import { IroriError, type OnProgress } from "../base/mod.ts";
+import { termsOf } from "../text/mod.ts";
+import { contradictionLinks } from "./contradiction.ts";
+import {
+  checkText,
+  type Episode,
+  type EpisodeKind,
+  type Json,
+  type NewEpisode,
+  type Provenance,
+  type Scope,
+} from "./episode.ts";
+import { mentionLinks, similarityLinks } from "./knowledge.ts";
+import type { Parts } from "./parts.ts";
+import { piecesOf } from "./sentences.ts";
+
+export interface Told extends Scope {
+  readonly text: string;
+  readonly kind?: EpisodeKind | undefined;
+  readonly source?: Provenance | undefined;
+  readonly metadata?: Readonly<Record<string, Json>> | undefined;
+  readonly confidence?: number | undefined;
+  /** When it was said. Default: now. */
+  readonly saidAt?: number | undefined;
+  readonly validFrom?: number | undefined;
+  readonly validTo?: number | undefined;
+  /** It is forgotten so long after it was said. */
+  readonly ttlMs?: number | undefined;
+  readonly isPinned?: boolean | undefined;
+  /** The same key again adds nothing; pieces of a long text get a number behind it. */
+  readonly key?: string | undefined;
+}
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface RememberOptions extends Omit<Told, "text"> {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: OnProgress | undefined;
+}
+
+export interface Remembered {
+  readonly id: string;
+  /** "new", "repeat" (the same text, or nearly), or "known" (its key was used before). */
+  readonly as: "new" | "repeat" | "known";
+  readonly text: string;
+}
+
+/** Texts of one call to the embedder. */
+const BATCH = 64;
+/** A text this similar with nearly the same terms says the same again. */
+const REPEAT_COSINE = 0.97;
+const REPEAT_TERMS = 0.9;
+
+/** One after another; each is durable before the next begins, and before this returns. */
+export async function remember(
+  parts: Parts,
+  told: readonly Told[],
+  options: RememberOptions = {},
+): Promise<Remembered[]> {
+  const { signal, onProgress, ...shared } = options;
+  const drafts = told.flatMap((one) => draftsOf({ ...shared, ...one }, parts.now()));
+  if (drafts.length === 0) throw new IroriError("bad-input", { what: "nothing to remember" });
+  const remembered: Remembered[] = [];
+  for (let i = 0; i < drafts.length; i += BATCH) {
+    const batch = drafts.slice(i, i + BATCH);
+    const vectors = await parts.embedder.embed(
+      batch.map(({ text }) => text),
+      { signal },
+    );
+    const episodes = batch.map((draft, at) => ({ ...draft, vector: vectors[at] as Float32Array }));
+    for (const episode of episodes) remembered.push(await rememberOne(parts, episode));
+    onProgress?.({ step: "remember", done: Math.min(drafts.length, i + BATCH), total: drafts.length, unit: "steps" });
+  }
+  return remembered;
+}
+
+export const toldByChat = (messages: readonly ChatMessage[]): Told[] =>
+  messages
+    .filter(({ content }) => content.trim() !== "")
+    .map(({ role, content }) => ({ text: content, source: { uri: "chat", speaker: role } }));
+
+function draftsOf(told: Told, now: number): Omit<NewEpisode, "vector">[] {
+  const { text, saidAt = now, ttlMs, key, source, ...rest } = told;
+  if (text.length < 1_000_000) checkText(text);
+  const pieces = piecesOf(text);
+  return pieces.map((piece, i) => ({
+    ...rest,
+    text: piece.text,
+    recordedAt: saidAt,
+    expiresAt: ttlMs === undefined ? undefined : saidAt + ttlMs,
+    key: key === undefined || pieces.length === 1 ? key : `${key}#${i}`,
+    source: source && { ...source, start: (source.start ?? 0) + piece.start, end: (source.start ?? 0) + piece.end },
+  }));
+}
+
+async function rememberOne(parts: Parts, draft: NewEpisode): Promise<Remembered> {
+  const { store, namespace, embedder, now } = parts;
+  const at = { knownAt: now(), validAt: now() };
+  const [near = []] = await store.searchByVector(namespace, [draft.vector], { count: 16, filter: { at } });
+  const twin = near.find(({ episode, score }) => score >= REPEAT_COSINE && isRepeat(draft, episode));
+  return await store.transaction(async (inside) => {
+    if (twin !== undefined && draft.key === undefined) {
+      const [known] = await inside.getEpisodes(namespace, [twin.episode.id]);
+      if (known !== undefined) {
+        await inside.updateEpisode(namespace, known.id, { repeats: known.repeats + 1, seenAt: draft.recordedAt });
+        return { id: known.id, as: "repeat", text: draft.text };
+      }
+    }
+    const [added] = await inside.addEpisodes(namespace, [draft]);
+    if (added === undefined || !added.isNew)
+      return { id: added?.id as string, as: draft.key === undefined ? "repeat" : "known", text: draft.text };
+    const [episode] = (await inside.getEpisodes(namespace, [added.id])) as [Episode];
+    const alike = similarityLinks(episode, near, embedder.related);
+    const mentions = await mentionLinks({ ...parts, store: inside }, episode);
+    await inside.changeLinks(namespace, [
+      ...alike,
+      ...mentions,
+      ...contradictionLinks(episode, near, embedder.related),
+    ]);
+    return { id: episode.id, as: "new", text: draft.text };
+  });
+}
+
+/** Nearly the same words by the same person: told again, not corrected (numbers and negations must agree). */
+function isRepeat(draft: NewEpisode, known: Episode): boolean {
+  if (draft.user !== known.user || draft.agent !== known.agent || draft.thread !== known.thread) return false;
+  const [a, b] = [new Set(termsOf(draft.text)), new Set(termsOf(known.text))];
+  const shared = [...a].filter((term) => b.has(term)).length;
+  if (shared / (a.size + b.size - shared) < REPEAT_TERMS) return false;
+  const telling = (terms: ReadonlySet<string>) =>
+    [...terms]
+      .filter((term) => /\p{N}/u.test(term))
+      .sort()
+      .join(" ");
+  return telling(a) === telling(b) && isNegated(draft.text) === isNegated(known.text);
+}
+
+const isNegated = (text: string): boolean =>
+  /\b(?:not|no|never|none|nobody|nothing|cannot|\w+n['’]t)\b|ない|ません|ず[。、]?$/iu.test(text);
