@@ -38,8 +38,8 @@ export interface Planted {
 export interface Difficulty {
   readonly topics: number;
   readonly factsPerTopic: number;
-  /** Words of the second place in a bridge or restructuring, of four nouns. */
-  readonly foreignNouns: 1 | 2;
+  /** Nouns of the first place in a bridge or restructuring; of the second there are two. */
+  readonly ownNouns: 2 | 3;
   /** Share of the ordinary facts that hold a stray word of another topic. */
   readonly strayShare: number;
 }
@@ -47,8 +47,8 @@ export interface Difficulty {
 /** Every combination is run. */
 export const GRID: readonly Difficulty[] = [4, 8].flatMap((topics) =>
   [24, 48].flatMap((factsPerTopic) =>
-    ([2, 1] as const).flatMap((foreignNouns) =>
-      [0, 0.1].map((strayShare) => ({ topics, factsPerTopic, foreignNouns, strayShare })),
+    ([2, 3] as const).flatMap((ownNouns) =>
+      [0, 0.1].map((strayShare) => ({ topics, factsPerTopic, ownNouns, strayShare })),
     ),
   ),
 );
@@ -184,15 +184,18 @@ export class PlantedWorld {
     return `The ${this.#adjective(topic, subtopic)} ${a} ${this.#verb(topic, subtopic)} ${number} times the ${b} near the ${last}.`;
   }
 
-  /** Four nouns of one place or two, in the same sentence whatever it is: only the words tell. */
+  /** Nouns of one place or two, in the same sentence whatever it is: only the words tell. */
   #joined(first: readonly [number, number], second: readonly [number, number]): string {
-    const { foreignNouns } = this.#difficulty;
+    const { ownNouns } = this.#difficulty;
     const isOnePlace = first[0] === second[0] && first[1] === second[1];
     const all = isOnePlace
-      ? this.#differentNouns(...first, 4)
-      : [...this.#differentNouns(...first, 4 - foreignNouns), ...this.#differentNouns(...second, foreignNouns)];
-    const [a, b, c, d] = all as [string, string, string, string];
-    return `The ${this.#adjective(...first)} ${a} with the ${b} ${this.#verb(...second)} the ${c} and the ${d}.`;
+      ? this.#differentNouns(...first, ownNouns + 2)
+      : [...this.#differentNouns(...first, ownNouns), ...this.#differentNouns(...second, 2)];
+    // where the first place has more nouns it has the verb as well: two words of seven are foreign, instead of three of six
+    const verb = this.#verb(...(ownNouns === 2 ? second : first));
+    const [c, d] = all.slice(-2) as [string, string];
+    const own = all.slice(0, ownNouns).join(" with the ");
+    return `The ${this.#adjective(...first)} ${own} ${verb} the ${c} and the ${d}.`;
   }
 
   #varied({ text, topic, subtopic }: { text: string; topic: number; subtopic: number }): string {
