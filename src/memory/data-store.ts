@@ -29,6 +29,11 @@ export interface AddOptions {
   readonly repeats?: "count" | "keep" | undefined;
 }
 
+export interface Sample {
+  readonly id: string;
+  readonly vector: Float32Array;
+}
+
 export interface Found {
   readonly episode: Episode;
   /** By vector: the cosine, −1 to 1. By text: BM25, larger is better. */
@@ -97,6 +102,8 @@ export interface NetworkOptions {
   readonly mostLinks?: number | undefined;
   /** Kinds of links that are followed. Default: all but "contradicts". */
   readonly kinds?: readonly string[] | undefined;
+  /** Weight that a link of a kind must have to be followed. Default: any. */
+  readonly leastWeight?: Readonly<Record<string, number>> | undefined;
 }
 
 /** Anything kept by name: spikes, questions, jobs, values. */
@@ -166,6 +173,8 @@ export interface DataStore extends AsyncDisposable {
   /** What an episode took the place of and what took its place, oldest first; itself included. */
   historyOf(namespace: string, id: string): Promise<Episode[]>;
 
+  /** So many episodes' vectors, chosen by the seed alone as long as nothing is added or removed; fewer where there are fewer. */
+  sampleVectors(namespace: string, count: number, seed: number): Promise<Sample[]>;
   /** The most similar of each query, best first; the same order as an exact search below 20,000 episodes. */
   searchByVector(namespace: string, queries: readonly Float32Array[], options: SearchOptions): Promise<Found[][]>;
   /** The best by BM25 over terms (text/terms.ts); nothing where no term is known. */

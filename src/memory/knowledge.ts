@@ -6,14 +6,14 @@ import type { Episode, Scope } from "./episode.ts";
 import type { Parts } from "./parts.ts";
 
 /** Links by similarity from one episode, the strongest. */
-const MOST_SIMILAR = 8;
+const MOST_SIMILAR = 12;
 /** Rare words and names of one episode that become Concepts. */
-const MOST_CONCEPTS = 6;
+const MOST_CONCEPTS = 10;
 /** A word that stands in more episodes, or in a larger share of them, tells nothing. */
 const MOST_MENTIONS = 40;
-const LARGEST_SHARE = 0.02;
+const LARGEST_SHARE = 0.03;
 /** In a small memory a word of two or three episodes is rare enough. */
-const LEAST_BORDER = 3;
+const LEAST_BORDER = 10;
 
 /** A word or name that may become a Concept. */
 export interface Candidate {
@@ -61,7 +61,7 @@ export function candidatesOf(text: string): Candidate[] {
   return [...found.values()];
 }
 
-/** Links by similarity: the strongest of what is related at all. */
+/** Links by similarity: the strongest of what is related at all. What the store usually has in common is reckoned off when links are read. */
 export function similarityLinks(episode: Episode, near: readonly Found[], related: number): Link[] {
   return near
     .filter((found) => found.episode.id !== episode.id && found.score >= related && mayMeet(episode, found.episode))
@@ -75,8 +75,12 @@ export function similarityLinks(episode: Episode, near: readonly Found[], relate
     }));
 }
 
+/** In how many episodes a word may stand and still be rare, of so many. */
+export const mostMentions = (episodes: number): number =>
+  Math.max(LEAST_BORDER, Math.min(MOST_MENTIONS, LARGEST_SHARE * episodes));
+
 /** How strongly a mention links: 1 where two episodes share it, less the more do. */
-const mentionWeight = (mentions: number): number => 1 / (1 + Math.log2(Math.max(2, mentions) / 2));
+export const mentionWeight = (mentions: number): number => 1 / (1 + Math.log2(Math.max(2, mentions) / 2));
 
 /**
  * Links to Concepts for what the episode shares with a few others; Concepts that are new get the links of those others too.
@@ -113,7 +117,7 @@ export async function mentionLinks({ store, namespace, newId }: Parts, episode: 
       const others = await otherMentions({ store, namespace }, episode, candidate);
       if (others.length === 0) continue;
       const id = target.slice("concept:".length);
-      await store.putConcepts(namespace, [{ id, kind, name, attributes: { surface }, isPinned: false }]);
+      await store.putConcepts(namespace, [{ id, kind, name, attributes: { surface, terms: candidate.terms }, isPinned: false }]);
       links.push(...others.map(link));
     }
     links.push(link(episode));

@@ -12,6 +12,8 @@ import {
   type Provenance,
   type Scope,
 } from "./episode.ts";
+import { keepSpike, type Spike } from "./insight/spike.ts";
+import { isJudged, judge } from "./insight/trigger.ts";
 import { mentionLinks, similarityLinks } from "./knowledge.ts";
 import type { Parts } from "./parts.ts";
 import { piecesOf } from "./sentences.ts";
@@ -39,12 +41,19 @@ export interface ChatMessage {
 }
 
 export interface RememberOptions extends Omit<Told, "text"> {
+  /** Whether each new Episode is judged for what it restructures. Default true. */
+  readonly insight?: boolean | undefined;
+  readonly falseAlarmRate?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: OnProgress | undefined;
 }
 
 export interface Remembered {
   readonly id: string;
+  /** Where it restructured what was known. */
+  readonly spike?: Spike | undefined;
+  /** Episodes that it may contradict. */
+  readonly contradicts?: readonly string[] | undefined;
   /** "new", "repeat" (the same text, or nearly), or "known" (its key was used before). */
   readonly as: "new" | "repeat" | "known";
   readonly text: string;
@@ -62,7 +71,7 @@ export async function remember(
   told: readonly Told[],
   options: RememberOptions = {},
 ): Promise<Remembered[]> {
-  const { signal, onProgress, ...shared } = options;
+  const { signal, onProgress, insight = true, falseAlarmRate, ...shared } = options;
   const drafts = told.flatMap((one) => draftsOf({ ...shared, ...one }, parts.now()));
   if (drafts.length === 0) throw new IroriError("bad-input", { what: "nothing to remember" });
   const remembered: Remembered[] = [];
@@ -73,10 +82,21 @@ export async function remember(
       { signal },
     );
     const episodes = batch.map((draft, at) => ({ ...draft, vector: vectors[at] as Float32Array }));
-    for (const episode of episodes) remembered.push(await rememberOne(parts, episode));
+    for (const episode of episodes) {
+      const one = await rememberOne(parts, episode);
+      remembered.push(insight && one.as === "new" ? { ...one, spike: await notice(parts, one.id, falseAlarmRate) } : one);
+    }
     onProgress?.({ step: "remember", done: Math.min(drafts.length, i + BATCH), total: drafts.length, unit: "steps" });
   }
   return remembered;
+}
+
+/** Whether a new Episode restructures what was known; then the Spike is kept. */
+async function notice(parts: Parts, id: string, falseAlarmRate: number | undefined): Promise<Spike | undefined> {
+  const [episode] = await parts.store.getEpisodes(parts.namespace, [id]);
+  if (episode === undefined) return undefined; // forgotten by somebody else already
+  const judgement = await judge(parts, episode, falseAlarmRate);
+  return isJudged(judgement) && judgement.hasFired ? await keepSpike(parts, episode, judgement) : undefined;
 }
 
 export const toldByChat = (messages: readonly ChatMessage[]): Told[] =>
@@ -117,12 +137,10 @@ async function rememberOne(parts: Parts, draft: NewEpisode): Promise<Remembered>
     const [episode] = (await inside.getEpisodes(namespace, [added.id])) as [Episode];
     const alike = similarityLinks(episode, near, embedder.related);
     const mentions = await mentionLinks({ ...parts, store: inside }, episode);
-    await inside.changeLinks(namespace, [
-      ...alike,
-      ...mentions,
-      ...contradictionLinks(episode, near, embedder.related),
-    ]);
-    return { id: episode.id, as: "new", text: draft.text };
+    const against = contradictionLinks(episode, near, embedder.related);
+    await inside.changeLinks(namespace, [...alike, ...mentions, ...against]);
+    const contradicts = against.map(({ target }) => target.slice("episode:".length));
+    return { id: episode.id, as: "new", text: draft.text, ...(contradicts.length > 0 && { contradicts }) };
   });
 }
 

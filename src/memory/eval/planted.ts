@@ -65,6 +65,7 @@ export class PlantedWorld {
   readonly #random: Random;
   readonly #difficulty: Difficulty;
   readonly #topics: readonly Domain[];
+  readonly #mentioned = new Set<string>();
   readonly #facts: { readonly text: string; readonly topic: number; readonly subtopic: number }[] = [];
 
   constructor(seed: number, difficulty: Difficulty) {
@@ -82,6 +83,7 @@ export class PlantedWorld {
       const stray = this.#random.next() < strayShare ? this.#noun(this.#other(topic), this.#any(SUBTOPICS)) : undefined;
       this.#facts.push({ text: this.#fact(topic, subtopic, stray), topic, subtopic });
     }
+    for (const { text } of this.#facts) for (const word of text.match(/[a-z]+/g) ?? []) this.#mentioned.add(word);
     return shuffled(
       this.#facts.map(({ text }) => text),
       this.#random,
@@ -93,7 +95,7 @@ export class PlantedWorld {
     const other = this.#other(topic);
     const subtopic = this.#any(SUBTOPICS);
     const known = this.#facts[this.#any(this.#facts.length)] as { text: string; topic: number; subtopic: number };
-    const make: Readonly<Record<PlantedKind, () => readonly [text: string, topics: readonly number[]]>> = {
+    const make: Readonly<Record<PlantedKind, () => readonly [text: string | undefined, topics: readonly number[]]>> = {
       bridge: () => [this.#joined([topic, subtopic], [other, this.#any(SUBTOPICS)]), [topic, other]],
       restructuring: () => {
         const ends = this.#random.next() < 0.5 ? [0, SUBTOPICS - 1] : [SUBTOPICS - 1, 0];
@@ -114,6 +116,7 @@ export class PlantedWorld {
       ],
     };
     const [text, topics] = make[kind]();
+    if (text === undefined) return this.plant(kind); // a place of which too little is known: another
     return {
       kind,
       text,
@@ -184,18 +187,25 @@ export class PlantedWorld {
     return `The ${this.#adjective(topic, subtopic)} ${a} ${this.#verb(topic, subtopic)} ${number} times the ${b} near the ${last}.`;
   }
 
+  /** Nouns that the background has: of others nobody could know where they belong, so they join nothing. */
+  #knownNouns(topic: number, subtopic: number, count: number): string[] | undefined {
+    const nouns = this.#nouns(topic, subtopic).filter((noun) => this.#mentioned.has(noun));
+    return nouns.length < count ? undefined : shuffled(nouns, this.#random).slice(0, count);
+  }
+
   /** Nouns of one place or two, in the same sentence whatever it is: only the words tell. */
-  #joined(first: readonly [number, number], second: readonly [number, number]): string {
+  #joined(first: readonly [number, number], second: readonly [number, number]): string | undefined {
     const { ownNouns } = this.#difficulty;
     const isOnePlace = first[0] === second[0] && first[1] === second[1];
-    const all = isOnePlace
-      ? this.#differentNouns(...first, ownNouns + 2)
-      : [...this.#differentNouns(...first, ownNouns), ...this.#differentNouns(...second, 2)];
+    const own = this.#knownNouns(...first, isOnePlace ? ownNouns + 2 : ownNouns);
+    const others = isOnePlace ? [] : this.#knownNouns(...second, 2);
+    if (own === undefined || others === undefined) return undefined;
+    const all = [...own, ...others];
     // where the first place has more nouns it has the verb as well: two words of seven are foreign, instead of three of six
     const verb = this.#verb(...(ownNouns === 2 ? second : first));
     const [c, d] = all.slice(-2) as [string, string];
-    const own = all.slice(0, ownNouns).join(" with the ");
-    return `The ${this.#adjective(...first)} ${own} ${verb} the ${c} and the ${d}.`;
+    const subject = all.slice(0, ownNouns).join(" with the ");
+    return `The ${this.#adjective(...first)} ${subject} ${verb} the ${c} and the ${d}.`;
   }
 
   #varied({ text, topic, subtopic }: { text: string; topic: number; subtopic: number }): string {

@@ -5,8 +5,8 @@ import { linkKey, type NamespaceState } from "./state.ts";
 
 const MOST_LINKS = 64;
 
-const isWanted = (kind: string, kinds: readonly string[] | undefined): boolean =>
-  kinds === undefined ? kind !== "contradicts" : kinds.includes(kind);
+const isWanted = ({ kind, weight }: Link, { kinds, leastWeight }: NetworkOptions): boolean =>
+  (kinds === undefined ? kind !== "contradicts" : kinds.includes(kind)) && weight >= (leastWeight?.[kind] ?? 0);
 
 export function hasNode({ rows, concepts }: NamespaceState, ref: NodeRef): boolean {
   const id = ref.slice(ref.indexOf(":") + 1);
@@ -14,15 +14,16 @@ export function hasNode({ rows, concepts }: NamespaceState, ref: NodeRef): boole
 }
 
 function around(state: NamespaceState, seeds: readonly NodeRef[], options: NetworkOptions) {
-  const { hops, mostNodes, mostLinks = MOST_LINKS, kinds } = options;
+  const { hops, mostNodes, mostLinks = MOST_LINKS } = options;
   const ends = new Map<NodeRef, Map<NodeRef, number>>();
   const note = (from: NodeRef, to: NodeRef, weight: number) => {
     const of = ends.get(from) ?? new Map<NodeRef, number>();
     of.set(to, Math.max(weight, of.get(to) ?? 0));
     ends.set(from, of);
   };
-  for (const { source, target, kind, weight } of state.links.values()) {
-    if (!isWanted(kind, kinds)) continue;
+  for (const link of state.links.values()) {
+    if (!isWanted(link, options)) continue;
+    const { source, target, weight } = link;
     note(source, target, weight);
     note(target, source, weight);
   }
@@ -58,7 +59,7 @@ export function neighboursOf(state: NamespaceState, node: NodeRef, options: Netw
 export function networkOf(state: NamespaceState, seeds: readonly NodeRef[], options: NetworkOptions): Network {
   const { hopOf, isWhole } = around(state, seeds, options);
   const links = [...state.links.values()].filter(
-    ({ source, target, kind }) => hopOf.has(source) && hopOf.has(target) && isWanted(kind, options.kinds),
+    (link) => hopOf.has(link.source) && hopOf.has(link.target) && isWanted(link, options),
   );
   return { nodes: [...hopOf].map(([ref, hop]) => ({ ref, hop })), links, isWhole };
 }

@@ -1,6 +1,6 @@
 // A store in memory: real behaviour by the plainest means, exact at any size, gone when the process is. For tests and for
 // data of a moment. It does not know files.
-import { IroriError } from "../../base/mod.ts";
+import { IroriError, seededRandom } from "../../base/mod.ts";
 import { bm25 } from "../bm25.ts";
 import type {
   Added,
@@ -23,6 +23,7 @@ import type {
   NodeRef,
   Page,
   RecordListOptions,
+  Sample,
   SearchOptions,
   StoredRecord,
   Upkeep,
@@ -168,6 +169,13 @@ class InMemoryDataStore implements DataStore {
       if (rows.has(next)) found.add(next);
     const all = [...found].map((one) => rows.get(one) as Row);
     return all.sort((a, b) => a.seq - b.seq).map(({ episode }) => episode);
+  }
+
+  async sampleVectors(namespace: string, count: number, seed: number): Promise<Sample[]> {
+    const rows = [...(this.#state.find(namespace)?.rows.values() ?? [])].sort((a, b) => a.seq - b.seq);
+    const random = seededRandom(seed);
+    const chosen = new Set(Array.from({ length: rows.length === 0 ? 0 : count }, () => rows[Math.floor(random.next() * rows.length)] as Row));
+    return [...chosen].map(({ episode, vector }) => ({ id: episode.id, vector }));
   }
 
   async searchByVector(

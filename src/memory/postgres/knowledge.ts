@@ -64,7 +64,7 @@ async function needNode(session: Session, namespace: string, ref: NodeRef): Prom
 
 /** Distances from the seeds, and whether all within the limits are there. */
 async function around(session: Session, namespace: string, seeds: readonly NodeRef[], options: NetworkOptions) {
-  const { hops, mostNodes, mostLinks = MOST_LINKS, kinds } = options;
+  const { hops, mostNodes, mostLinks = MOST_LINKS } = options;
   const known = await session.query(
     `SELECT s.ref FROM unnest($2::text[]) WITH ORDINALITY AS s (ref, place)
      WHERE EXISTS (SELECT 1 FROM episode WHERE namespace = $1 AND 'episode:' || id = s.ref)
@@ -82,8 +82,8 @@ async function around(session: Session, namespace: string, seeds: readonly NodeR
          CROSS JOIN LATERAL (SELECT other, max(weight) AS weight FROM (
            SELECT target AS other, weight FROM link WHERE namespace = $1 AND source = n.node AND ${wanted}
            UNION ALL SELECT source, weight FROM link WHERE namespace = $1 AND target = n.node AND ${wanted}) AS ends GROUP BY other) AS l) AS ranked
-       WHERE rank <= $4 ORDER BY place, rank`,
-      [namespace, level, kinds ?? null, mostLinks],
+       WHERE rank <= $5 ORDER BY place, rank`,
+      [namespace, level, options.kinds ?? null, leastOf(options), mostLinks],
     );
     const next: NodeRef[] = [];
     for (const { other } of rows as { other: NodeRef }[]) {
@@ -99,8 +99,10 @@ async function around(session: Session, namespace: string, seeds: readonly NodeR
   return { hopOf, isWhole };
 }
 
-/** Of the kinds in $3, or all but contradictions. */
-const wanted = "(CASE WHEN $3::text[] IS NULL THEN kind <> 'contradicts' ELSE kind = ANY($3) END)";
+/** Of the kinds in $3, or all but contradictions; of the weight that $4 has for the kind. */
+const wanted =
+  "(CASE WHEN $3::text[] IS NULL THEN kind <> 'contradicts' ELSE kind = ANY($3) END) AND weight >= coalesce(($4::jsonb ->> kind)::float8, 0)";
+const leastOf = ({ leastWeight = {} }: NetworkOptions): string => JSON.stringify(leastWeight);
 
 export async function neighbours(
   session: Session,
@@ -124,7 +126,7 @@ export async function network(
   const { hopOf, isWhole } = await around(session, namespace, seeds, options);
   const rows = await session.query(
     `SELECT * FROM link WHERE namespace = $1 AND source = ANY($2) AND target = ANY($2) AND ${wanted} ORDER BY source, target, kind`,
-    [namespace, [...hopOf.keys()], options.kinds ?? null],
+    [namespace, [...hopOf.keys()], options.kinds ?? null, leastOf(options)],
   );
   return { nodes: [...hopOf].map(([ref, hop]) => ({ ref, hop })), links: rows.map(linkOf), isWhole };
 }

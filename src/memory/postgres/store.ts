@@ -19,6 +19,7 @@ import type {
   NodeRef,
   Page,
   RecordListOptions,
+  Sample,
   SearchOptions,
   StoredRecord,
 } from "../data-store.ts";
@@ -31,7 +32,7 @@ import { noReindex, unfinishedReindex } from "../store-errors.ts";
 import { Statement } from "./conditions.ts";
 import * as episodes from "./episodes.ts";
 import * as knowledge from "./knowledge.ts";
-import { conceptOf, EPISODE_COLUMNS, episodeOf, recordOf, vectorText } from "./rows.ts";
+import { conceptOf, EPISODE_COLUMNS, episodeOf, recordOf, vectorOf, vectorText } from "./rows.ts";
 import { keepSpaces, prepareSchema, type Spaces, spacesOf, spaceTables } from "./schema.ts";
 
 export interface PostgresOptions {
@@ -143,6 +144,22 @@ class PostgresDataStore implements DataStore {
   }
   historyOf(namespace: string, id: string): Promise<Episode[]> {
     return episodes.historyOf(this.#session, namespace, id);
+  }
+
+  async sampleVectors(namespace: string, count: number, seed: number): Promise<Sample[]> {
+    const { active } = await this.#spaces();
+    const random = seededRandom(seed);
+    const [range] = await this.#session.query("SELECT min(seq) AS least, max(seq) AS most FROM episode WHERE namespace = $1", [namespace]);
+    const least = range?.least as number | null;
+    if (least === null) return [];
+    const places = Array.from({ length: count }, () => least + Math.floor(random.next() * ((range?.most as number) - least + 1)));
+    const rows = await this.#session.query(
+      `SELECT DISTINCT ON (e.seq) e.id, v.embedding::text FROM unnest($2::bigint[]) AS p (place)
+       CROSS JOIN LATERAL (SELECT seq, id FROM episode WHERE namespace = $1 AND seq >= p.place ORDER BY seq LIMIT 1) AS e
+       JOIN vector_${active.number} v ON v.namespace = $1 AND v.id = e.id ORDER BY e.seq`,
+      [namespace, places],
+    );
+    return rows.map(({ id, embedding }) => ({ id: id as string, vector: vectorOf(embedding) }));
   }
 
   async searchByVector(

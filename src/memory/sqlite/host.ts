@@ -88,6 +88,7 @@ abstract class Asking {
   listEpisodes: DataStore["listEpisodes"] = (...args) => this.#read("listEpisodes", ...args);
   countEpisodes: DataStore["countEpisodes"] = (...args) => this.#read("countEpisodes", ...args);
   historyOf: DataStore["historyOf"] = (...args) => this.#read("historyOf", ...args);
+  sampleVectors: DataStore["sampleVectors"] = (...args) => this.#read("sampleVectors", ...args);
   searchByVector: DataStore["searchByVector"] = (...args) => this.#read<Found[][]>("searchByVector", ...args);
   searchByTerms: DataStore["searchByTerms"] = (...args) => this.#read("searchByTerms", ...args);
   termCounts: DataStore["termCounts"] = (...args) => this.#read("termCounts", ...args);

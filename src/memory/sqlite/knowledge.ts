@@ -88,14 +88,15 @@ export class KnowledgeTables {
   }
 
   /** Numbers of nodes by their distance from the seeds, and whether all within the limits are there. */
-  around(ns: number, seeds: readonly number[], { hops, mostNodes, mostLinks = MOST_LINKS, kinds }: NetworkOptions) {
+  around(ns: number, seeds: readonly number[], options: NetworkOptions) {
+    const { hops, mostNodes, mostLinks = MOST_LINKS } = options;
     const hopOf = new Map<number, number>(seeds.slice(0, mostNodes).map((seed) => [seed, 0]));
     let isWhole = seeds.length <= mostNodes;
     let level = [...hopOf.keys()];
     for (let hop = 1; hop <= hops && level.length > 0; hop++) {
       const next: number[] = [];
       for (const node of level)
-        for (const [other] of this.#linksOf(ns, node, mostLinks, kinds)) {
+        for (const [other] of this.#linksOf(ns, node, mostLinks, options)) {
           if (hopOf.has(other)) continue;
           if (hopOf.size >= mostNodes) isWhole = false;
           else {
@@ -131,7 +132,7 @@ export class KnowledgeTables {
     for (const [node, source] of refs)
       for (const [other, kind, weight, attributes, recordedAt] of from.all(ns, node)) {
         const target = refs.get(other as number);
-        if (target === undefined || !isWanted(kind as string, options.kinds)) continue;
+        if (target === undefined || !isWanted(kind as string, weight as number, options)) continue;
         links.push({
           ...{ source, target, kind: kind as string, weight: weight as number },
           ...{ attributes: JSON.parse(attributes as string) as Record<string, Json>, recordedAt: recordedAt as number },
@@ -141,14 +142,14 @@ export class KnowledgeTables {
   }
 
   /** Other ends of a node's links, the strongest first, each once. */
-  #linksOf(ns: number, node: number, limit: number, kinds: readonly string[] | undefined): [number, number][] {
+  #linksOf(ns: number, node: number, limit: number, wanted: Wanted): [number, number][] {
     const rows = this.#sql(
       `SELECT target, kind, weight FROM link WHERE ns = ?1 AND source = ?2
        UNION ALL SELECT l.source, l.kind, l.weight FROM link l INDEXED BY link_back WHERE l.ns = ?1 AND l.target = ?2`,
     ).all(ns, node) as [number, string, number][];
     const best = new Map<number, number>();
     for (const [other, kind, weight] of rows)
-      if (isWanted(kind, kinds)) best.set(other, Math.max(weight, best.get(other) ?? 0));
+      if (isWanted(kind, weight, wanted)) best.set(other, Math.max(weight, best.get(other) ?? 0));
     return [...best].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, limit);
   }
 
@@ -158,7 +159,7 @@ export class KnowledgeTables {
     if (ns === undefined) return;
     const touched = new Set<number>();
     for (const node of nodes) {
-      for (const [other] of this.#linksOf(ns, node, Infinity, undefined)) touched.add(other);
+      for (const [other] of this.#linksOf(ns, node, Infinity, {})) touched.add(other);
       this.#sql("DELETE FROM link WHERE ns = ? AND source = ?").run(ns, node);
       this.#sql("DELETE FROM link WHERE ns = ? AND target = ?").run(ns, node);
     }
@@ -217,8 +218,10 @@ export class KnowledgeTables {
   }
 }
 
-const isWanted = (kind: string, kinds: readonly string[] | undefined): boolean =>
-  kinds === undefined ? kind !== "contradicts" : kinds.includes(kind);
+type Wanted = Pick<NetworkOptions, "kinds" | "leastWeight">;
+
+const isWanted = (kind: string, weight: number, { kinds, leastWeight }: Wanted): boolean =>
+  (kinds === undefined ? kind !== "contradicts" : kinds.includes(kind)) && weight >= (leastWeight?.[kind] ?? 0);
 
 function conceptOf(row: Row | undefined): Concept | undefined {
   if (row === undefined) return undefined;

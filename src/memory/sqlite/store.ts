@@ -21,6 +21,7 @@ import type {
   NodeRef,
   Page,
   RecordListOptions,
+  Sample,
   SearchOptions,
   StoredRecord,
   Upkeep,
@@ -129,6 +130,16 @@ export class SqliteStore {
         score: similarity,
       })),
     );
+  }
+
+  sampleVectors(namespace: string, count: number, seed: number): Sample[] {
+    const ns = this.namespaces.find(namespace);
+    if (ns === undefined) return [];
+    const id = this.connection.sql("SELECT id FROM episode WHERE seq = ?");
+    return this.#sample(ns, count, seed).map((seq) => ({
+      id: id.cell<string>(seq) as string,
+      vector: this.spaces.lists.vectorOf(seq) as Float32Array,
+    }));
   }
 
   #near(ns: number, query: Float32Array, count: number, filter: Filter): Near[] {
