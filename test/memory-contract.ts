@@ -476,7 +476,11 @@ export const contract: readonly Contract[] = [
       );
       const few = await store.network(ns, ["concept:hub"], { hops: 1, mostNodes: 99, mostLinks: 2 });
       assert.deepEqual([few.nodes.length, few.isWhole], [3, true]);
-      const strong = await store.network(ns, ["concept:hub"], { hops: 1, mostNodes: 99, leastWeight: { similar: 0.75, other: 2 } });
+      const strong = await store.network(ns, ["concept:hub"], {
+        hops: 1,
+        mostNodes: 99,
+        leastWeight: { similar: 0.75, other: 2 },
+      });
       assert.deepEqual([strong.nodes.length, strong.links.length], [3, 2]);
       await store.changeLinks(ns, [link("concept:a", "concept:z", 1, "contradicts")]);
       assert.ok(!(await store.network(ns, ["concept:a"], ALL)).nodes.some(({ ref }) => ref === "concept:z"));

@@ -1,9 +1,13 @@
 // A question answered from what is remembered: recall, a Writer's answer, and for each sentence the episodes behind it; a
 // sentence that nothing supports is left out, and an answer without sentences is none. The answer itself is not remembered.
+import { IroriError } from "../base/mod.ts";
 import { termsOf } from "../text/mod.ts";
 import type { Json } from "./episode.ts";
 import { extractiveWriter } from "./extractive.ts";
+import { textsOf } from "./insight/spike.ts";
+import { isJudged, type Judgement, judgeText, type NotJudged } from "./insight/trigger.ts";
 import type { Parts } from "./parts.ts";
+import { noteQuestion } from "./questions.ts";
 import { type Recall, type Recalled, type RecallOptions, recall } from "./recall.ts";
 import { sentencesOf } from "./sentences.ts";
 import type { Evidence } from "./writer.ts";
@@ -32,10 +36,28 @@ export interface MemoryAnswer {
   /** Pairs of recalled episodes that seem to contradict each other. */
   readonly contradictions: readonly { readonly ids: readonly [string, string]; readonly reason: string }[];
   readonly writer: string;
+  readonly steps: readonly ThoughtStep[];
+  /** What the question itself would do to what is known, or why that cannot be said. */
+  readonly judgement: Judgement | NotJudged;
 }
 
-/** Episodes that a Writer is shown. */
-const MOST_EVIDENCE = 6;
+/** One cycle: what was looked for, how much of it was new, and how much of the question it covers. */
+export interface ThoughtStep {
+  readonly query: string;
+  readonly found: number;
+  readonly coverage: number;
+}
+
+export interface AskOptions extends RecallOptions {
+  /** Cycles of thought at most. Default 3. */
+  readonly cycles?: number | undefined;
+  /** Whether the question is kept for whoever looks back. Default true. */
+  readonly isLogged?: boolean | undefined;
+}
+
+const CYCLES = 3;
+const MOST_CYCLES = 10;
+
 /** Share of a sentence's telling terms that stand in one episode, from which that episode supports it. */
 const SUPPORT = 0.6;
 /** Share of a question's telling terms, the rarer the weightier, from which an episode is about it although unlike. */
@@ -43,35 +65,101 @@ const COVERAGE = 0.5;
 
 const ABSTENTION = "I do not know: nothing that I remember answers this.";
 
-export async function ask(parts: Parts, question: string, options: RecallOptions = {}): Promise<MemoryAnswer> {
-  const found = await recall(parts, question, options);
-  const about = found.recalled.filter((one) => isAbout(parts, question, one)).slice(0, MOST_EVIDENCE);
-  const contradictions = await contradictionsAmong(parts, about);
-  const base = { question, recall: found, contradictions };
-  if (about.length === 0)
-    return { ...base, text: ABSTENTION, isAbstained: true, sentences: [], unsupported: [], writer: parts.writer.id };
+export async function ask(parts: Parts, question: string, options: AskOptions = {}): Promise<MemoryAnswer> {
+  const { cycles = CYCLES, isLogged = true, signal } = options;
+  if (!(Number.isInteger(cycles) && cycles >= 1 && cycles <= MOST_CYCLES))
+    throw new IroriError("bad-input", { what: "cycles of thought", got: cycles, wanted: `1 to ${MOST_CYCLES}` });
+  const { found, about, steps } = await gather(parts, question, options, cycles);
+  const judgement = await judgeText(parts, question, options);
+  const base = { question, recall: found, contradictions: await contradictionsAmong(parts, about), steps, judgement };
+  const answer = { ...base, ...(await answerFrom(parts, question, about, signal)) };
+  const cited = [...new Set(answer.sentences.flatMap(({ citations }) => citations.map(({ id }) => id)))];
+  const { user, agent, thread } = options;
+  if (isLogged)
+    await noteQuestion(parts, {
+      text: question,
+      cited,
+      hasFired: isJudged(judgement) && judgement.hasFired,
+      user,
+      agent,
+      thread,
+    });
+  return answer;
+}
+
+interface Gathered {
+  readonly found: Recall;
+  readonly about: readonly Recalled[];
+  readonly steps: readonly ThoughtStep[];
+}
+
+/**
+ * Recall, and again with what the first finds are linked with, while the question's words are not all covered and something
+ * new is found: bounded, every step told.
+ */
+async function gather(parts: Parts, question: string, options: AskOptions, cycles: number): Promise<Gathered> {
+  const most = parts.settings.evidenceCount;
+  const count = options.count ?? parts.settings.recallCount;
+  const steps: ThoughtStep[] = [];
+  let query = question;
+  let found: Recall | undefined;
+  let about: Recalled[] = [];
+  for (let cycle = 1; cycle <= cycles; cycle++) {
+    const now = await recall(parts, query, { ...options, count });
+    found ??= now;
+    const known = new Set(about.map(({ episode }) => episode.id));
+    const fresh = now.recalled.filter((one) => !known.has(one.episode.id) && isAbout(parts, query, one));
+    // what the first question found stands first; a later one adds at most half as much
+    about = about.concat(fresh.slice(0, cycle === 1 ? most : Math.ceil(most / 2)));
+    const covered = coverage(question, about);
+    steps.push({ query, found: fresh.length, coverage: covered });
+    if (fresh.length === 0 || covered === 1) break;
+    const more = await linkedWords(parts, about, query);
+    if (more.length === 0) break;
+    query = `${question} ${more.join(" ")}`;
+  }
+  return { found: found as Recall, about: about.slice(0, most + Math.ceil(most / 2)), steps };
+}
+
+/** Share of the question's telling terms that stand in one of these. */
+function coverage(question: string, about: readonly Recalled[]): number {
+  const wanted = [...new Set(termsOf(question))];
+  const there = new Set(about.flatMap(({ episode }) => termsOf(episode.text)));
+  return wanted.length === 0 ? 1 : wanted.filter((term) => there.has(term)).length / wanted.length;
+}
+
+/** Words and names that the finds are linked with and the query does not have. */
+async function linkedWords(parts: Parts, about: readonly Recalled[], query: string): Promise<string[]> {
+  const seeds = about.slice(0, 3).map(({ episode }) => `episode:${episode.id}` as const);
+  const { nodes } = await parts.store.network(parts.namespace, seeds, { hops: 1, mostNodes: 24, kinds: ["mentions"] });
+  const words = await textsOf(
+    parts,
+    nodes.map(({ ref }) => ref).filter((ref) => ref.startsWith("concept:")),
+  );
+  const known = new Set(termsOf(query));
+  return [...words.values()].filter((word) => termsOf(word).some((term) => !known.has(term))).slice(0, 4);
+}
+
+/** The Writer's answer from this evidence, each sentence with what supports it. */
+async function answerFrom(parts: Parts, question: string, about: readonly Recalled[], signal: AbortSignal | undefined) {
+  const none = { text: ABSTENTION, isAbstained: true, sentences: [] };
+  if (about.length === 0) return { ...none, unsupported: [], writer: parts.writer.id };
   const evidence = about.map(
     ({ episode, similarity }, i): Evidence => ({ number: i + 1, text: episode.text, similarity }),
   );
   const cite = (number: number): Citation => ({ number, id: about[number - 1]?.episode.id as string });
-  const { signal } = options;
   let { writer } = parts;
-  let written = await writer.write({ kind: "answer", question, evidence }, { signal });
-  let { sentences, unsupported } = supported(written, evidence);
+  let { sentences, unsupported } = supported(
+    await writer.write({ kind: "answer", question, evidence }, { signal }),
+    evidence,
+  );
   if (sentences.length === 0 && writer !== extractiveWriter) {
-    // a small model that says nothing of use: the sentences themselves do
-    const said = unsupported;
-    writer = extractiveWriter;
-    written = await writer.write({ kind: "answer", question, evidence });
-    ({ sentences } = supported(written, evidence));
-    unsupported = said;
+    writer = extractiveWriter; // a small model that says nothing of use: the sentences themselves do
+    ({ sentences } = supported(await writer.write({ kind: "answer", question, evidence }), evidence));
   }
-  if (sentences.length === 0)
-    return { ...base, text: ABSTENTION, isAbstained: true, sentences: [], unsupported, writer: writer.id };
-  const text = sentences.map(({ text, numbers }) => `${text} ${numbers.map((n) => `[${n}]`).join("")}`).join(" ");
+  if (sentences.length === 0) return { ...none, unsupported, writer: writer.id };
   return {
-    ...base,
-    text,
+    text: sentences.map(({ text, numbers }) => `${text} ${numbers.map((n) => `[${n}]`).join("")}`).join(" "),
     isAbstained: false,
     sentences: sentences.map(({ text, numbers }) => ({ text, citations: numbers.map(cite) })),
     unsupported,

@@ -82,27 +82,32 @@ export const mostMentions = (episodes: number): number =>
 /** How strongly a mention links: 1 where two episodes share it, less the more do. */
 export const mentionWeight = (mentions: number): number => 1 / (1 + Math.log2(Math.max(2, mentions) / 2));
 
+/** Words and names that stand in a few episodes, the rarest first. @param own whether the text itself is among the episodes */
+async function rareCandidates(
+  { store, namespace }: Pick<Parts, "store" | "namespace">,
+  text: string,
+  own: boolean,
+): Promise<{ readonly candidate: Candidate; readonly count: number }[]> {
+  const candidates = candidatesOf(text);
+  const terms = [...new Set(candidates.flatMap((candidate) => candidate.terms))];
+  const counts = await store.termCounts(namespace, terms);
+  const countOf = new Map(terms.map((term, i) => [term, (counts[i] as number) + (own ? 0 : 1)]));
+  const border = mostMentions(await store.countEpisodes(namespace));
+  return candidates
+    .map((candidate) => ({ candidate, count: Math.min(...candidate.terms.map((term) => countOf.get(term) ?? 0)) }))
+    .filter(({ count }) => count >= 2 && count <= border)
+    .sort((a, b) => a.count - b.count || Number(b.candidate.kind === "name") - Number(a.candidate.kind === "name"))
+    .slice(0, MOST_CONCEPTS);
+}
+
 /**
  * Links to Concepts for what the episode shares with a few others; Concepts that are new get the links of those others too.
  * The episode must be stored already: it counts among the mentions.
  */
-export async function mentionLinks({ store, namespace, newId }: Parts, episode: Episode): Promise<Link[]> {
-  const candidates = candidatesOf(episode.text);
-  const terms = [...new Set(candidates.flatMap((candidate) => candidate.terms))];
-  const counts = await store.termCounts(namespace, terms);
-  const countOf = new Map(terms.map((term, i) => [term, counts[i] as number]));
-  const border = Math.max(
-    LEAST_BORDER,
-    Math.min(MOST_MENTIONS, LARGEST_SHARE * (await store.countEpisodes(namespace))),
-  );
-  const mentions = (candidate: Candidate) => Math.min(...candidate.terms.map((term) => countOf.get(term) ?? 0));
-  const rare = candidates
-    .map((candidate) => ({ candidate, count: mentions(candidate) }))
-    .filter(({ count }) => count >= 2 && count <= border)
-    .sort((a, b) => a.count - b.count || Number(b.candidate.kind === "name") - Number(a.candidate.kind === "name"))
-    .slice(0, MOST_CONCEPTS);
+export async function mentionLinks(parts: Parts, episode: Episode): Promise<Link[]> {
+  const { store, namespace, newId } = parts;
   const links: Link[] = [];
-  for (const { candidate, count } of rare) {
+  for (const { candidate, count } of await rareCandidates(parts, episode.text, true)) {
     const { kind, name, surface } = candidate;
     const known = await store.findConcept(namespace, kind, name);
     const target: NodeRef = `concept:${known?.id ?? newId(episode.recordedAt)}`;
@@ -114,10 +119,11 @@ export async function mentionLinks({ store, namespace, newId }: Parts, episode: 
       recordedAt: episode.recordedAt,
     });
     if (known === undefined) {
-      const others = await otherMentions({ store, namespace }, episode, candidate);
+      const others = await otherMentions(parts, episode, candidate);
       if (others.length === 0) continue;
       const id = target.slice("concept:".length);
-      await store.putConcepts(namespace, [{ id, kind, name, attributes: { surface, terms: candidate.terms }, isPinned: false }]);
+      const attributes = { surface, terms: candidate.terms };
+      await store.putConcepts(namespace, [{ id, kind, name, attributes, isPinned: false }]);
       links.push(...others.map(link));
     }
     links.push(link(episode));
@@ -125,9 +131,35 @@ export async function mentionLinks({ store, namespace, newId }: Parts, episode: 
   return links;
 }
 
+/** Links that a text would have if it were told now: to episodes, and to Concepts that are there. */
+export async function linksOfText(parts: Parts, text: string, scope: Scope, source: NodeRef): Promise<Link[]> {
+  const { store, namespace, embedder, now } = parts;
+  const [vector] = (await embedder.embed([text])) as [Float32Array];
+  const at = { knownAt: now(), validAt: now() };
+  const [near = []] = await store.searchByVector(namespace, [vector], { count: MOST_SIMILAR, filter: { at } });
+  const link = (target: NodeRef, kind: string, weight: number): Link => ({
+    source,
+    target,
+    kind,
+    weight,
+    recordedAt: now(),
+  });
+  const links = near
+    .filter((found) => found.score >= embedder.related && mayMeet(scope, found.episode))
+    .map((found) => link(`episode:${found.episode.id}`, "similar", Math.min(1, found.score)));
+  for (const { candidate, count } of await rareCandidates(parts, text, false)) {
+    const known = await store.findConcept(namespace, candidate.kind, candidate.name);
+    if (known !== undefined) links.push(link(`concept:${known.id}`, "mentions", mentionWeight(count)));
+    else
+      for (const other of await otherMentions(parts, { ...scope, id: "" }, candidate))
+        links.push(link(`episode:${other.id}`, "shares", mentionWeight(count) / 2)); // two mentions in a row
+  }
+  return links;
+}
+
 async function otherMentions(
   { store, namespace }: Pick<Parts, "store" | "namespace">,
-  episode: Episode,
+  episode: Scope & Pick<Episode, "id">,
   { name, terms }: Candidate,
 ): Promise<Episode[]> {
   const found = await store.searchByTerms(namespace, terms, { count: MOST_MENTIONS });

@@ -27,6 +27,9 @@ export {
 export type { Filter } from "./filter.ts";
 export { idMaker, type NewId } from "./ids.ts";
 export { openInMemory } from "./in-memory/store.ts";
+export { SLEEP_FADE } from "./maintain.ts";
 export { Memory, type MemoryOptions } from "./memory.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
+export { reindex } from "./reindex.ts";
 export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
+export { chatWriter, type Message, type Task, type Writer } from "./writer.ts";

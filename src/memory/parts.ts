@@ -1,4 +1,5 @@
 // What the functions of a memory work on, put together once (memory.ts). It does not know what they do with it.
+import type { MemorySettings } from "../settings/mod.ts";
 import type { DataStore } from "./data-store.ts";
 import type { Embedder } from "./embedder.ts";
 import type { NewId } from "./ids.ts";
@@ -13,4 +14,5 @@ export interface Parts {
   readonly now: () => number;
   readonly newId: NewId;
   readonly working: WorkingSet;
+  readonly settings: MemorySettings;
 }

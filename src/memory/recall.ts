@@ -10,7 +10,7 @@ import type { Parts } from "./parts.ts";
 import { dot } from "./vectors/lists.ts";
 
 export interface RecallOptions extends Scope {
-  /** Default 10. */
+  /** Default: the setting recallCount, 10. */
   readonly count?: number | undefined;
   readonly metadata?: Readonly<Record<string, Scalar>> | undefined;
   readonly from?: number | undefined;
@@ -51,7 +51,6 @@ export interface Recall {
   readonly alike: readonly { readonly id: string; readonly as: string }[];
 }
 
-const COUNT = 10;
 const MOST_COUNT = 1_000;
 /** Of reciprocal rank fusion: 60, as in the paper that proposed it. */
 const RANK_SHIFT = 60;
@@ -65,7 +64,7 @@ const ALIKE = 0.96;
 
 export async function recall(parts: Parts, query: string, options: RecallOptions = {}): Promise<Recall> {
   checkText(query);
-  const { count = COUNT, by = WAYS, least = -1, signal } = options;
+  const { count = parts.settings.recallCount, by = WAYS, least = -1, signal } = options;
   if (!(Number.isInteger(count) && count >= 1 && count <= MOST_COUNT))
     throw new IroriError("bad-input", { what: "how many to recall", got: count, wanted: `1 to ${MOST_COUNT}` });
   const { store, namespace, embedder } = parts;

@@ -3,6 +3,7 @@
 import { IroriError, type OnProgress } from "../base/mod.ts";
 import { termsOf } from "../text/mod.ts";
 import { contradictionLinks } from "./contradiction.ts";
+import type { Found } from "./data-store.ts";
 import {
   checkText,
   type Episode,
@@ -12,7 +13,7 @@ import {
   type Provenance,
   type Scope,
 } from "./episode.ts";
-import { keepSpike, type Spike } from "./insight/spike.ts";
+import { keepJudgement, keepSpike, type Spike } from "./insight/spike.ts";
 import { isJudged, judge } from "./insight/trigger.ts";
 import { mentionLinks, similarityLinks } from "./knowledge.ts";
 import type { Parts } from "./parts.ts";
@@ -44,6 +45,8 @@ export interface RememberOptions extends Omit<Told, "text"> {
   /** Whether each new Episode is judged for what it restructures. Default true. */
   readonly insight?: boolean | undefined;
   readonly falseAlarmRate?: number | undefined;
+  /** Texts that are known already: counted (default), or kept beside them. */
+  readonly repeats?: "count" | "keep" | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: OnProgress | undefined;
 }
@@ -59,6 +62,8 @@ export interface Remembered {
   readonly text: string;
 }
 
+/** Episodes that a new one is compared with. */
+const NEAR = 16;
 /** Texts of one call to the embedder. */
 const BATCH = 64;
 /** A text this similar with nearly the same terms says the same again. */
@@ -71,7 +76,7 @@ export async function remember(
   told: readonly Told[],
   options: RememberOptions = {},
 ): Promise<Remembered[]> {
-  const { signal, onProgress, insight = true, falseAlarmRate, ...shared } = options;
+  const { signal, onProgress, insight = parts.settings.insight, falseAlarmRate, repeats, ...shared } = options;
   const drafts = told.flatMap((one) => draftsOf({ ...shared, ...one }, parts.now()));
   if (drafts.length === 0) throw new IroriError("bad-input", { what: "nothing to remember" });
   const remembered: Remembered[] = [];
@@ -83,8 +88,10 @@ export async function remember(
     );
     const episodes = batch.map((draft, at) => ({ ...draft, vector: vectors[at] as Float32Array }));
     for (const episode of episodes) {
-      const one = await rememberOne(parts, episode);
-      remembered.push(insight && one.as === "new" ? { ...one, spike: await notice(parts, one.id, falseAlarmRate) } : one);
+      const one = await rememberOne(parts, episode, repeats);
+      remembered.push(
+        insight && one.as === "new" ? { ...one, spike: await notice(parts, one.id, falseAlarmRate) } : one,
+      );
     }
     onProgress?.({ step: "remember", done: Math.min(drafts.length, i + BATCH), total: drafts.length, unit: "steps" });
   }
@@ -95,8 +102,10 @@ export async function remember(
 async function notice(parts: Parts, id: string, falseAlarmRate: number | undefined): Promise<Spike | undefined> {
   const [episode] = await parts.store.getEpisodes(parts.namespace, [id]);
   if (episode === undefined) return undefined; // forgotten by somebody else already
-  const judgement = await judge(parts, episode, falseAlarmRate);
-  return isJudged(judgement) && judgement.hasFired ? await keepSpike(parts, episode, judgement) : undefined;
+  const judgement = await judge(parts, episode, falseAlarmRate ?? parts.settings.falseAlarmRate);
+  if (!isJudged(judgement)) return undefined;
+  if (parts.settings.keptJudgements === "all") await keepJudgement(parts, episode, judgement);
+  return judgement.hasFired ? await keepSpike(parts, episode, judgement) : undefined;
 }
 
 export const toldByChat = (messages: readonly ChatMessage[]): Told[] =>
@@ -118,30 +127,47 @@ function draftsOf(told: Told, now: number): Omit<NewEpisode, "vector">[] {
   }));
 }
 
-async function rememberOne(parts: Parts, draft: NewEpisode): Promise<Remembered> {
-  const { store, namespace, embedder, now } = parts;
+async function rememberOne(parts: Parts, draft: NewEpisode, repeats: RememberOptions["repeats"]): Promise<Remembered> {
+  const { store, namespace, now } = parts;
   const at = { knownAt: now(), validAt: now() };
-  const [near = []] = await store.searchByVector(namespace, [draft.vector], { count: 16, filter: { at } });
+  const [near = []] = await store.searchByVector(namespace, [draft.vector], { count: NEAR, filter: { at } });
   const twin = near.find(({ episode, score }) => score >= REPEAT_COSINE && isRepeat(draft, episode));
   return await store.transaction(async (inside) => {
-    if (twin !== undefined && draft.key === undefined) {
+    if (twin !== undefined && draft.key === undefined && repeats !== "keep") {
       const [known] = await inside.getEpisodes(namespace, [twin.episode.id]);
       if (known !== undefined) {
         await inside.updateEpisode(namespace, known.id, { repeats: known.repeats + 1, seenAt: draft.recordedAt });
         return { id: known.id, as: "repeat", text: draft.text };
       }
     }
-    const [added] = await inside.addEpisodes(namespace, [draft]);
+    const [added] = await inside.addEpisodes(namespace, [draft], { repeats });
     if (added === undefined || !added.isNew)
       return { id: added?.id as string, as: draft.key === undefined ? "repeat" : "known", text: draft.text };
     const [episode] = (await inside.getEpisodes(namespace, [added.id])) as [Episode];
-    const alike = similarityLinks(episode, near, embedder.related);
-    const mentions = await mentionLinks({ ...parts, store: inside }, episode);
-    const against = contradictionLinks(episode, near, embedder.related);
-    await inside.changeLinks(namespace, [...alike, ...mentions, ...against]);
-    const contradicts = against.map(({ target }) => target.slice("episode:".length));
+    const contradicts = await link({ ...parts, store: inside }, episode, near);
     return { id: episode.id, as: "new", text: draft.text, ...(contradicts.length > 0 && { contradicts }) };
   });
+}
+
+/** Gives an Episode its place in the Knowledge; the ids of those that it may contradict. */
+async function link(parts: Parts, episode: Episode, near: readonly Found[]): Promise<string[]> {
+  const related = parts.settings.related ?? parts.embedder.related;
+  const against = contradictionLinks(episode, near, related);
+  const links = [...similarityLinks(episode, near, related), ...(await mentionLinks(parts, episode)), ...against];
+  await parts.store.changeLinks(parts.namespace, links);
+  return against.map(({ target }) => target.slice("episode:".length));
+}
+
+/** The same for one that was stored without: whether it had no links before. */
+export async function linkEpisode(parts: Parts, episode: Episode): Promise<boolean> {
+  const { store, namespace, now } = parts;
+  const [known = []] = await store.neighbours(namespace, `episode:${episode.id}`, { hops: 1, mostNodes: 2 });
+  const [vector] = await store.vectorsOf(namespace, [episode.id]);
+  if (known.length > 0 || vector === undefined) return false;
+  const at = { knownAt: now(), validAt: now() };
+  const [near = []] = await store.searchByVector(namespace, [vector], { count: NEAR, filter: { at } });
+  await store.transaction((inside) => link({ ...parts, store: inside }, episode, near));
+  return true;
 }
 
 /** Nearly the same words by the same person: told again, not corrected (numbers and negations must agree). */

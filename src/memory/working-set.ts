@@ -10,7 +10,7 @@ const WORKING_SET = { episodes: 100, bytes: 2_000_000 };
 export class WorkingSet {
   readonly #vectors: Lru<Float32Array>;
 
-  constructor({ episodes, bytes } = WORKING_SET) {
+  constructor({ episodes = WORKING_SET.episodes, bytes = WORKING_SET.bytes } = {}) {
     this.#vectors = new Lru(bytes, episodes);
   }
 

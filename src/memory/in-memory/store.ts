@@ -174,7 +174,9 @@ class InMemoryDataStore implements DataStore {
   async sampleVectors(namespace: string, count: number, seed: number): Promise<Sample[]> {
     const rows = [...(this.#state.find(namespace)?.rows.values() ?? [])].sort((a, b) => a.seq - b.seq);
     const random = seededRandom(seed);
-    const chosen = new Set(Array.from({ length: rows.length === 0 ? 0 : count }, () => rows[Math.floor(random.next() * rows.length)] as Row));
+    const chosen = new Set(
+      Array.from({ length: rows.length === 0 ? 0 : count }, () => rows[Math.floor(random.next() * rows.length)] as Row),
+    );
     return [...chosen].map(({ episode, vector }) => ({ id: episode.id, vector }));
   }
 

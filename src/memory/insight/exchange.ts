@@ -22,10 +22,13 @@ const GROWTH = 1.25;
 const SEED = 11;
 
 /**
- * The draws as they are now, after some that were missing or old have been looked at: all of them where `isWhole`.
+ * The draws as they are now, after some of those that are missing or old have been looked at, or all, or none of them.
  * Undefined while there are too few to compare with.
  */
-export async function exchangeDraws(parts: Parts, isWhole = false): Promise<readonly ExchangeDraw[] | undefined> {
+export async function exchangeDraws(
+  parts: Parts,
+  renew: "some" | "all" | "none" = "some",
+): Promise<readonly ExchangeDraw[] | undefined> {
   const { store, namespace, now } = parts;
   const episodes = await store.countEpisodes(namespace);
   const record = await store.getRecord(namespace, "exchange", "draws");
@@ -36,14 +39,17 @@ export async function exchangeDraws(parts: Parts, isWhole = false): Promise<read
   const wanted = chosen.slice(0, DRAWS);
   const stale = wanted.filter(({ id }) => !isFresh(known.get(id) ?? { id, f: 0, episodes: -1 }));
   const have = wanted.length - wanted.filter(({ id }) => !known.has(id)).length;
-  const renewed = isWhole || have < LEAST_DRAWS ? stale : stale.slice(0, RENEWED);
+  const all = renew === "all" || have < LEAST_DRAWS;
+  const renewed = renew === "none" ? [] : all ? stale : stale.slice(0, RENEWED);
   if (renewed.length > 0) {
     for (const { id } of renewed) {
       const f = await weakestAt(parts, id);
       if (f === undefined) known.delete(id);
       else known.set(id, { id, f, episodes });
     }
-    const body = wanted.flatMap(({ id }) => known.get(id) ?? []).map(({ id, f, episodes: at }) => ({ id, f, episodes: at }));
+    const body = wanted
+      .flatMap(({ id }) => known.get(id) ?? [])
+      .map(({ id, f, episodes: at }) => ({ id, f, episodes: at }));
     await store.putRecord(namespace, "exchange", { key: "draws", body, recordedAt: now() });
   }
   const draws = wanted.flatMap(({ id }) => known.get(id) ?? []);

@@ -14,7 +14,10 @@ function randomNetwork(seed: number, count: number): { edges: WeightedEdge[]; is
   const random = seededRandom(seed);
   const any = () => Math.floor(random.next() * count);
   const edges = Array.from({ length: count * 2 }, () => ({ a: any(), b: any(), weight: 0.1 + random.next() }));
-  return { edges: edges.filter(({ a, b }) => a !== b), isCounted: Array.from({ length: count }, () => random.next() < 0.8) };
+  return {
+    edges: edges.filter(({ a, b }) => a !== b),
+    isCounted: Array.from({ length: count }, () => random.next() < 0.8),
+  };
 }
 
 test("the fall of all distances by a new node is that of the network made with it", () => {
@@ -28,7 +31,8 @@ test("the fall of all distances by a new node is that of the network made with i
   }
 });
 
-const change = (network: HarmonicNetwork, places: number[]) => network.changeBy({ places, weights: places.map(() => 1) });
+const change = (network: HarmonicNetwork, places: number[]) =>
+  network.changeBy({ places, weights: places.map(() => 1) });
 const ring = (from: number) => [0, 1, 2].map((i) => ({ a: from + i, b: from + ((i + 1) % 3), weight: 1 }));
 const all = (count: number) => new Array<boolean>(count).fill(true);
 
@@ -37,7 +41,11 @@ test("8: joining two islands counts as a gain, a shortcut in a path too; nothing
   assert.ok(change(two, [0, 3]).path > 0.5 && change(two, [0, 3]).path > 5 * change(two, [0, 1]).path);
   assert.equal(change(two, [0, 3]).before[1], 0);
   assert.ok((change(two, [0, 3]).after[1] as number) > 0.5);
-  const path = new HarmonicNetwork(7, [0, 1, 2, 3, 4, 5].map((i) => ({ a: i, b: i + 1, weight: 1 })), all(7));
+  const path = new HarmonicNetwork(
+    7,
+    [0, 1, 2, 3, 4, 5].map((i) => ({ a: i, b: i + 1, weight: 1 })),
+    all(7),
+  );
   assert.ok(change(path, [0, 6]).path > change(path, [0, 2]).path && change(path, [0, 2]).path > 0);
   assert.equal(change(path, []).path, 0);
 });
@@ -75,9 +83,14 @@ test("what joins islands gains, what stays on one hardly does, and what rests on
 
 test("the gauge does not depend on the order of the nodes", () => {
   fc.assert(
-    fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), fc.shuffledSubarray([0, 1, 2, 3, 4, 5]), (order, links) => {
-      const [one, other] = [gauge(rings(links)), gauge(rings(links, order))];
-      for (const part of ["f", "editCost", "entropyBefore", "entropyAfter", "pathGain"] as const) near(one[part], other[part], 1e-9);
-    }),
+    fc.property(
+      fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }),
+      fc.shuffledSubarray([0, 1, 2, 3, 4, 5]),
+      (order, links) => {
+        const [one, other] = [gauge(rings(links)), gauge(rings(links, order))];
+        for (const part of ["f", "editCost", "entropyBefore", "entropyAfter", "pathGain"] as const)
+          near(one[part], other[part], 1e-9);
+      },
+    ),
   );
 });

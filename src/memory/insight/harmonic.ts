@@ -96,7 +96,8 @@ export class HarmonicNetwork {
     const links = new Float64Array(size * size);
     for (let i = 0; i < size; i++)
       for (let j = 0; j < size; j++)
-        links[i * size + j] = (i === j ? (weights[i] as number) : 0) - ((weights[i] as number) * (weights[j] as number)) / strength;
+        links[i * size + j] =
+          (i === j ? (weights[i] as number) : 0) - ((weights[i] as number) * (weights[j] as number)) / strength;
     const step = multiply(links, near, size);
     for (let i = 0; i < size; i++) step[i * size + i] = (step[i * size + i] as number) + 1;
     const solved = inverseOf(step, size);
@@ -126,7 +127,9 @@ function scaled(matrix: Matrix, size: number): Matrix {
   const out = new Float64Array(size * size);
   for (let i = 0; i < size; i++)
     for (let j = 0; j < size; j++) {
-      const value = (matrix[i * size + j] as number) / Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
+      const value =
+        (matrix[i * size + j] as number) /
+        Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
       out[i * size + j] = i === j ? 1 : Math.min(1, Math.max(0, value));
     }
   return out;
@@ -137,7 +140,8 @@ function multiply(a: Matrix, b: Matrix, size: number): Matrix {
   for (let i = 0; i < size; i++)
     for (let k = 0; k < size; k++) {
       const factor = a[i * size + k] as number;
-      for (let j = 0; j < size; j++) out[i * size + j] = (out[i * size + j] as number) + factor * (b[k * size + j] as number);
+      for (let j = 0; j < size; j++)
+        out[i * size + j] = (out[i * size + j] as number) + factor * (b[k * size + j] as number);
     }
   return out;
 }

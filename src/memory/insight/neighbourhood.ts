@@ -1,10 +1,10 @@
 // What lies around an Episode as a small network of weights: links that are more than chance, mentions by how rare they are
 // now. Plain data, so that it can be kept as evidence and looked at again. It does not know what is judged by it.
-import type { Concept, NodeRef } from "../data-store.ts";
-import { type Episode, holdsAt } from "../episode.ts";
+import type { Concept, Link, Network, NodeRef } from "../data-store.ts";
+import { type Episode, holdsAt, type Scope } from "../episode.ts";
 import { mayMeet, mentionWeight, mostMentions } from "../knowledge.ts";
 import type { Parts } from "../parts.ts";
-import { beyondUsual, leastSimilarity, usualOf } from "./usual.ts";
+import { beyondUsual, leastSimilarity, type Usual, usualOf } from "./usual.ts";
 
 /** The first node is the Episode it is about. */
 export interface Neighbourhood {
@@ -17,34 +17,70 @@ export interface Neighbourhood {
 /** Between nodes by their places, a < b. */
 export type NeighbourhoodEdge = readonly [a: number, b: number, weight: number];
 
-/** Nodes beside the Episode itself. */
-const MOST_NODES = 200;
-const HOPS = 3;
-const MOST_LINKS = 24;
+/** Two hundred nodes beside the Episode itself. */
+const LIMITS = { hops: 3, mostNodes: 201, mostLinks: 24 };
 
 /** Undefined while there is too little to compare with. */
 export async function readNeighbourhood(parts: Parts, episode: Episode): Promise<Neighbourhood | undefined> {
-  const { store, namespace, now } = parts;
   const usual = await usualOf(parts);
   if (usual === undefined) return undefined;
-  const leastWeight = { similar: leastSimilarity(usual) };
-  const options = { hops: HOPS, mostNodes: MOST_NODES + 1, mostLinks: MOST_LINKS, leastWeight };
-  const { nodes, links } = await store.network(namespace, [`episode:${episode.id}`], options);
+  const seed: NodeRef = `episode:${episode.id}`;
+  const network = await parts.store.network(parts.namespace, [seed], { ...LIMITS, leastWeight: leastWeight(usual) });
+  return await assemble(parts, episode, seed, network, usual);
+}
+
+/**
+ * As if a text were told now, without storing it. Links that it would have are given, to nodes that are there; the node it
+ * would be is called `seed`.
+ */
+export async function neighbourhoodOf(
+  parts: Parts,
+  scope: Scope,
+  seed: NodeRef,
+  own: readonly Link[],
+): Promise<Neighbourhood | undefined> {
+  const usual = await usualOf(parts);
+  if (usual === undefined) return undefined;
+  const least = leastWeight(usual);
+  const strong = own.filter(({ kind, weight }) => weight >= (kind === "similar" ? least.similar : 0));
+  const options = { ...LIMITS, hops: LIMITS.hops - 1, mostNodes: LIMITS.mostNodes - 1, leastWeight: least };
+  const { nodes, links, isWhole } = await parts.store.network(
+    parts.namespace,
+    [...new Set(strong.map(({ target }) => target))],
+    options,
+  );
+  const all = [{ ref: seed, hop: 0 }, ...nodes.map(({ ref, hop }) => ({ ref, hop: hop + 1 }))];
+  return await assemble(parts, scope, seed, { nodes: all, links: [...strong, ...links], isWhole }, usual);
+}
+
+const leastWeight = (usual: Usual) => ({ similar: leastSimilarity(usual) });
+
+async function assemble(
+  parts: Parts,
+  scope: Scope,
+  seed: NodeRef,
+  { nodes, links }: Network,
+  usual: Usual,
+): Promise<Neighbourhood> {
+  const { store, namespace, now } = parts;
   const [episodes, concepts] = await Promise.all([
     store.getEpisodes(namespace, idsOf(nodes, "episode:")),
     store.getConcepts(namespace, idsOf(nodes, "concept:")),
   ]);
   const at = { knownAt: now(), validAt: now() };
-  const held = new Set<string>();
-  for (const one of episodes) if (one !== undefined && mayMeet(one, episode) && (one.id === episode.id || holdsAt(one, at))) held.add(`episode:${one.id}`);
-  const rarity = await rarityOf(parts, concepts.filter((concept) => concept !== undefined));
-  for (const ref of rarity.keys()) held.add(ref);
+  const rarity = await rarityOf(
+    parts,
+    concepts.filter((concept) => concept !== undefined),
+  );
+  const held = new Set<string>([seed, ...rarity.keys()]);
+  for (const one of episodes)
+    if (one !== undefined && mayMeet(one, scope) && holdsAt(one, at)) held.add(`episode:${one.id}`);
   const kept = nodes.filter(({ ref }) => held.has(ref));
   const place = new Map(kept.map(({ ref }, i) => [ref, i]));
   const weights = new Map<string, number>();
   for (const { source, target, kind, weight } of links) {
     const [a, b] = [place.get(source), place.get(target)].sort((x, y) => (x ?? -1) - (y ?? -1));
-    if (a === undefined || b === undefined) continue;
+    if (a === undefined || b === undefined || a < 0) continue;
     const own = kind === "similar" ? beyondUsual(weight, usual) : (rarity.get(source) ?? rarity.get(target) ?? weight);
     weights.set(`${a} ${b}`, (weights.get(`${a} ${b}`) ?? 0) + own);
   }
@@ -62,7 +98,8 @@ const idsOf = (nodes: readonly { readonly ref: NodeRef }[], start: string): stri
 /** Weight of a mention of each Concept that is rare: words that have become common since link nothing any more. */
 async function rarityOf({ store, namespace }: Parts, concepts: readonly Concept[]): Promise<Map<NodeRef, number>> {
   const border = mostMentions(await store.countEpisodes(namespace));
-  const termsOf = ({ attributes }: Concept): readonly string[] => (attributes.terms as readonly string[] | undefined) ?? [];
+  const termsOf = ({ attributes }: Concept): readonly string[] =>
+    (attributes.terms as readonly string[] | undefined) ?? [];
   const terms = [...new Set(concepts.flatMap(termsOf))];
   const counts = await store.termCounts(namespace, terms);
   const countOf = new Map(terms.map((term, i) => [term, counts[i] as number]));

@@ -26,13 +26,33 @@ export interface Why {
 }
 
 const KIND = "spike";
-export const REMOVED = "(removed since)";
+const REMOVED = "(removed since)";
 
-export async function keepSpike({ store, namespace, newId, now }: Parts, episode: Episode, judgement: Judgement): Promise<Spike> {
+export async function keepSpike(
+  { store, namespace, newId, now }: Parts,
+  episode: Episode,
+  judgement: Judgement,
+): Promise<Spike> {
   const spike: Spike = { id: newId(now()), at: now(), episodeId: episode.id, judgement };
   const body = { episodeId: spike.episodeId, judgement: asJson(judgement) };
   await store.putRecord(namespace, KIND, { key: spike.id, tag: episode.id, body, recordedAt: spike.at });
   return spike;
+}
+
+/** The numbers of a judgement that did not have to fire, where all are wanted: for scores of every text. */
+export async function keepJudgement(
+  { store, namespace, now }: Parts,
+  episode: Episode,
+  judgement: Judgement,
+): Promise<void> {
+  const { hasFired, gauge, weakest, exchange, placement } = judgement;
+  const body = { hasFired, f: gauge.f, weakest: weakest.f, exchangeP: exchange.p, placementP: placement?.p ?? null };
+  await store.putRecord(namespace, "judgement", {
+    key: episode.id,
+    tag: hasFired ? "fired" : "other",
+    body,
+    recordedAt: now(),
+  });
 }
 
 const spikeOf = ({ key, recordedAt, body }: StoredRecord): Spike => {
@@ -50,9 +70,11 @@ export async function listSpikes(
 }
 
 /** By the id of a Spike, or of the Episode that caused one. Throws "not-found". */
-export async function findSpike({ store, namespace }: Parts, id: string): Promise<Spike> {
+async function findSpike({ store, namespace }: Parts, id: string): Promise<Spike> {
   const own = await store.getRecord(namespace, KIND, id);
-  const { items } = own ? { items: [own] } : await store.listRecords(namespace, KIND, { tag: id, limit: 1, order: "newest" });
+  const { items } = own
+    ? { items: [own] }
+    : await store.listRecords(namespace, KIND, { tag: id, limit: 1, order: "newest" });
   if (items[0] === undefined)
     throw new IroriError("not-found", {
       what: `no insight ${JSON.stringify(id)} in ${namespace}, and none that an episode of this id caused`,
@@ -68,11 +90,20 @@ export async function why(parts: Parts, id: string): Promise<Why> {
   const { neighbourhood, exchange, falseAlarmRate } = judgement;
   const again = judgeFrom(neighbourhood, exchange.draws, falseAlarmRate, seedOf(episodeId));
   const isSame = JSON.stringify(again) === JSON.stringify(judgement);
-  const ids = neighbourhood.nodes.filter((ref) => ref.startsWith("episode:")).map((ref) => ref.slice("episode:".length));
+  const ids = neighbourhood.nodes
+    .filter((ref) => ref.startsWith("episode:"))
+    .map((ref) => ref.slice("episode:".length));
   const episodes = await store.getEpisodes(namespace, ids);
   const removed = ids.filter((_, i) => episodes[i] === undefined);
-  const texts = await textsOf(parts, judgement.joins.flatMap(({ a, b }) => [a, b]));
-  const joins = judgement.joins.map((join) => ({ ...join, textA: texts.get(join.a) ?? REMOVED, textB: texts.get(join.b) ?? REMOVED }));
+  const texts = await textsOf(
+    parts,
+    judgement.joins.flatMap(({ a, b }) => [a, b]),
+  );
+  const joins = judgement.joins.map((join) => ({
+    ...join,
+    textA: texts.get(join.a) ?? REMOVED,
+    textB: texts.get(join.b) ?? REMOVED,
+  }));
   const [own] = await store.getEpisodes(namespace, [episodeId]);
   return { spike, isSame, text: own?.text, joins, removed };
 }

@@ -2,15 +2,16 @@
 // again, bit for bit, from its evidence alone. It does not know texts.
 import { IroriError } from "../../base/mod.ts";
 import type { NodeRef } from "../data-store.ts";
-import type { Episode, Json } from "../episode.ts";
+import type { Episode, Json, Scope } from "../episode.ts";
+import { linksOfText } from "../knowledge.ts";
 import type { Parts } from "../parts.ts";
 import { type ExchangeDraw, exchangeDraws, exchangeP } from "./exchange.ts";
 import { Before, type Gauge, type NewLink, newLinksOf } from "./gauge.ts";
-import { type Neighbourhood, readNeighbourhood } from "./neighbourhood.ts";
+import { type Neighbourhood, neighbourhoodOf, readNeighbourhood } from "./neighbourhood.ts";
 import { type PlacementNull, placementNull } from "./placement.ts";
 
 /** How often a text that restructures nothing may fire all the same. */
-export const FALSE_ALARM_RATE = 0.05;
+const FALSE_ALARM_RATE = 0.05;
 
 /** Two places that the new Episode brings together, by how much. */
 export interface Join {
@@ -48,13 +49,42 @@ export async function judge(
   falseAlarmRate = FALSE_ALARM_RATE,
 ): Promise<Judgement | NotJudged> {
   if (!(falseAlarmRate > 0 && falseAlarmRate <= 0.5))
-    throw new IroriError("bad-input", { what: "a false-alarm rate", got: falseAlarmRate, wanted: "above 0, at most 0.5" });
+    throw new IroriError("bad-input", {
+      what: "a false-alarm rate",
+      got: falseAlarmRate,
+      wanted: "above 0, at most 0.5",
+    });
   const neighbourhood = await readNeighbourhood(parts, episode);
-  if (neighbourhood === undefined) return "too little is known to compare with";
+  return judged(neighbourhood, await exchangeDraws(parts), episode.id, falseAlarmRate);
+}
+
+/** The same for a text that is not stored: a question, or something to be weighed first. */
+export async function judgeText(
+  parts: Parts,
+  text: string,
+  scope: Scope = {},
+  falseAlarmRate = FALSE_ALARM_RATE,
+): Promise<Judgement | NotJudged> {
+  const id = `text-${seedOf(text)}`;
+  const links = await linksOfText(parts, text, scope, `episode:${id}`);
+  const neighbourhood = await neighbourhoodOf(parts, scope, `episode:${id}`, links);
+  return judged(neighbourhood, await exchangeDraws(parts, "none"), id, falseAlarmRate);
+}
+
+function judged(
+  neighbourhood: Neighbourhood | undefined,
+  draws: readonly ExchangeDraw[] | undefined,
+  id: string,
+  falseAlarmRate: number,
+): Judgement | NotJudged {
+  if (neighbourhood === undefined || draws === undefined) return "too little is known to compare with";
   if (newLinksOf(neighbourhood).length < 2) return "it is linked with nothing, or by one link alone";
-  const draws = (await exchangeDraws(parts))?.filter(({ id }) => id !== episode.id);
-  if (draws === undefined) return "too little is known to compare with";
-  return judgeFrom(neighbourhood, draws, falseAlarmRate, seedOf(episode.id));
+  return judgeFrom(
+    neighbourhood,
+    draws.filter((draw) => draw.id !== id),
+    falseAlarmRate,
+    seedOf(id),
+  );
 }
 
 /** The judgement that the evidence gives: the same bits whenever it is asked. */

@@ -21,12 +21,19 @@ const GROWTH = 1.25;
 const UNUSUAL = 3;
 
 /** Undefined while there are too few episodes. */
-export async function usualOf({ store, namespace, now }: Pick<Parts, "store" | "namespace" | "now">): Promise<Usual | undefined> {
+export async function usualOf({
+  store,
+  namespace,
+  now,
+}: Pick<Parts, "store" | "namespace" | "now">): Promise<Usual | undefined> {
   const episodes = await store.countEpisodes(namespace);
   if (episodes < LEAST_EPISODES) return undefined;
   const kept = (await store.getRecord(namespace, "usual", "similarity"))?.body as (Usual & Json) | undefined;
   if (kept !== undefined && episodes < kept.episodes * GROWTH && episodes * GROWTH > kept.episodes) return kept;
-  const usual = { ...measure((await store.sampleVectors(namespace, SAMPLE, SEED)).map(({ vector }) => vector)), episodes };
+  const usual = {
+    ...measure((await store.sampleVectors(namespace, SAMPLE, SEED)).map(({ vector }) => vector)),
+    episodes,
+  };
   await store.putRecord(namespace, "usual", { key: "similarity", body: usual, recordedAt: now() });
   return usual;
 }
@@ -41,4 +48,5 @@ function measure(vectors: readonly Float32Array[]): { mean: number; deviation: n
 /** Similarity from which a link is more than chance. */
 export const leastSimilarity = ({ mean, deviation }: Usual): number => Math.min(0.95, mean + UNUSUAL * deviation);
 /** What of a similarity is more than usual: 0 to 1. */
-export const beyondUsual = (similarity: number, { mean }: Usual): number => Math.max(0, (similarity - mean) / (1 - mean));
+export const beyondUsual = (similarity: number, { mean }: Usual): number =>
+  Math.max(0, (similarity - mean) / (1 - mean));

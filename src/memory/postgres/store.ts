@@ -149,10 +149,16 @@ class PostgresDataStore implements DataStore {
   async sampleVectors(namespace: string, count: number, seed: number): Promise<Sample[]> {
     const { active } = await this.#spaces();
     const random = seededRandom(seed);
-    const [range] = await this.#session.query("SELECT min(seq) AS least, max(seq) AS most FROM episode WHERE namespace = $1", [namespace]);
+    const [range] = await this.#session.query(
+      "SELECT min(seq) AS least, max(seq) AS most FROM episode WHERE namespace = $1",
+      [namespace],
+    );
     const least = range?.least as number | null;
     if (least === null) return [];
-    const places = Array.from({ length: count }, () => least + Math.floor(random.next() * ((range?.most as number) - least + 1)));
+    const places = Array.from(
+      { length: count },
+      () => least + Math.floor(random.next() * ((range?.most as number) - least + 1)),
+    );
     const rows = await this.#session.query(
       `SELECT DISTINCT ON (e.seq) e.id, v.embedding::text FROM unnest($2::bigint[]) AS p (place)
        CROSS JOIN LATERAL (SELECT seq, id FROM episode WHERE namespace = $1 AND seq >= p.place ORDER BY seq LIMIT 1) AS e

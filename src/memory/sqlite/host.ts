@@ -50,12 +50,17 @@ export async function openSqlite(options: SqliteOptions): Promise<DataStore> {
   const { path, embedder, patienceMs = 10_000, cacheBytes = 24_000_000 } = options;
   const { id, dims } = embedder; // no more of it: what is handed in may be a whole model
   const shared = { path, embedder: { id, dims }, patienceMs, cacheBytes };
-  const writer = await WorkerClient.start(threadFile("worker"), {
-    ...shared,
-    isReadOnly: false,
-  } satisfies SqliteStoreOptions);
-  // the second thread opens while the first is already used; what goes wrong there is told by the first read
-  const reader = WorkerClient.start(threadFile("worker"), { ...shared, isReadOnly: true } satisfies SqliteStoreOptions);
+  const start = (isReadOnly: boolean) =>
+    WorkerClient.start(threadFile("worker"), { ...shared, isReadOnly } satisfies SqliteStoreOptions);
+  // of a file that is there both threads open at once; a new one must be made before it can be read
+  const isThere = existsSync(path);
+  const early = isThere ? start(true) : undefined;
+  early?.catch(() => undefined); // what goes wrong there is told by the first read
+  const writer = await start(false).catch(async (error: unknown) => {
+    await (await early?.catch(() => undefined))?.close();
+    throw error;
+  });
+  const reader = early ?? start(true);
   reader.catch(() => undefined);
   return new SqliteDataStore(options, writer, reader);
 }
