@@ -29,6 +29,9 @@ const thirdParties = {
   "text/terms.ts": ["stemmer"],
   "memory/sqlite.ts": ["node:sqlite"],
   "memory/postgres.ts": ["pg"],
+  "memory/import/text.ts": ["marked"],
+  "memory/import/html.ts": ["htmlparser2"],
+  "memory/import/pdf.ts": ["unpdf"],
   "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
   "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
 };

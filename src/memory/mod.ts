@@ -26,6 +26,7 @@ export {
 } from "./episode.ts";
 export type { Filter } from "./filter.ts";
 export { idMaker, type NewId } from "./ids.ts";
+export { type ImportedFile, importPaths } from "./import/import.ts";
 export { openInMemory } from "./in-memory/store.ts";
 export { SLEEP_FADE } from "./maintain.ts";
 export { Memory, type MemoryOptions } from "./memory.ts";
