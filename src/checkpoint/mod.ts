@@ -1,5 +1,6 @@
 // Public names of checkpoint/: model files, sources, and the store of prepared models.
 
+export { Archive } from "./archive.ts";
 export type { BlockType, ExactForm } from "./block-type.ts";
 export { type CatalogEntry, catalog } from "./catalog.ts";
 export type { Checkpoint } from "./checkpoint.ts";

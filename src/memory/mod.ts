@@ -28,6 +28,7 @@ export type { Filter } from "./filter.ts";
 export { idMaker, type NewId } from "./ids.ts";
 export { type ImportedFile, importPaths } from "./import/import.ts";
 export { openInMemory } from "./in-memory/store.ts";
+export { migrate } from "./legacy/migrate.ts";
 export { SLEEP_FADE } from "./maintain.ts";
 export { Memory, type MemoryOptions } from "./memory.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
