@@ -7,6 +7,7 @@ import {
   type Embedder,
   type Episode,
   everyEpisode,
+  everyItem,
   holdsAt,
   type Link,
   type NewEpisode,
@@ -511,6 +512,26 @@ export const contract: readonly Contract[] = [
         refused("bad-input", /a node: got "a"/),
       );
       assert.deepEqual(await store.getConcepts(ns, ["a"]), [undefined]);
+    },
+  },
+  {
+    fact: "concepts and links are listed page by page, each once, of the namespace alone",
+    async holds(store, ns) {
+      const edges = Array.from({ length: 23 }, (_, i) => [`a${i % 7}`, `c${(i * 3 + 1) % 11}`] as const);
+      await store.changeLinks(ns, concepts(edges));
+      await store.changeLinks(`${ns}-other`, concepts([["x", "y"]]));
+      const [id] = await add(store, ns, episode("a text with a link"));
+      await store.changeLinks(ns, [link(`episode:${id}`, "concept:c1", 0.5, "mentions")]);
+      const links: Link[] = [];
+      for await (const one of everyItem((after) => store.listLinks(ns, { after, limit: 5 }))) links.push(one);
+      const wanted = new Set([...edges.map(([a, b]) => `concept:${a} concept:${b}`), `episode:${id} concept:c1`]);
+      assert.equal(links.length, wanted.size);
+      assert.deepEqual(new Set(links.map(({ source, target }) => `${source} ${target}`)), wanted);
+      const names: string[] = [];
+      for await (const one of everyItem((after) => store.listConcepts(ns, { after, limit: 4 }))) names.push(one.id);
+      assert.deepEqual(names.sort(), [...new Set(edges.flat())].sort());
+      assert.deepEqual(await store.listConcepts("nowhere", { limit: 4 }), { items: [] });
+      assert.deepEqual(await store.listLinks("nowhere", { limit: 4 }), { items: [] });
     },
   },
   {

@@ -106,6 +106,12 @@ export interface NetworkOptions {
   readonly leastWeight?: Readonly<Record<string, number>> | undefined;
 }
 
+export interface PageOptions {
+  readonly limit: number;
+  /** `next` of the page before. */
+  readonly after?: string | undefined;
+}
+
 /** Anything kept by name: spikes, questions, jobs, values. */
 export interface StoredRecord {
   readonly key: string;
@@ -186,6 +192,10 @@ export interface DataStore extends AsyncDisposable {
   putConcepts(namespace: string, concepts: readonly Concept[]): Promise<void>;
   getConcepts(namespace: string, ids: readonly string[]): Promise<(Concept | undefined)[]>;
   findConcept(namespace: string, kind: string, name: string): Promise<Concept | undefined>;
+  /** Every Concept, each once, in an order of the store's. */
+  listConcepts(namespace: string, options: PageOptions): Promise<Page<Concept>>;
+  /** Every Link, each once, in an order of the store's. */
+  listLinks(namespace: string, options: PageOptions): Promise<Page<Link>>;
   /** Adds links or sets their weight; removes those named, of every kind where none is given. Unknown Concepts are made. */
   changeLinks(namespace: string, add: readonly Link[], remove?: readonly LinkKey[]): Promise<void>;
   /** The nodes at each distance from 1 to `hops`, each in one place only; nothing for an unknown node. */
@@ -258,10 +268,15 @@ export async function* everyEpisode(
   namespace: string,
   { filter, batch = 500 }: { readonly filter?: Filter; readonly batch?: number } = {},
 ): AsyncGenerator<Episode> {
+  yield* everyItem((after) => store.listEpisodes(namespace, { filter, limit: batch, after }));
+}
+
+/** The items of all pages. */
+export async function* everyItem<T>(page: (after: string | undefined) => Promise<Page<T>>): AsyncGenerator<T> {
   let after: string | undefined;
   do {
-    const page: Page<Episode> = await store.listEpisodes(namespace, { filter, limit: batch, after });
-    yield* page.items;
-    after = page.next;
+    const { items, next } = await page(after);
+    yield* items;
+    after = next;
   } while (after !== undefined);
 }

@@ -13,7 +13,7 @@ export type {
   Page,
   StoredRecord,
 } from "./data-store.ts";
-export { everyEpisode } from "./data-store.ts";
+export { everyEpisode, everyItem } from "./data-store.ts";
 export { type Embedder, hashedEmbedder } from "./embedder.ts";
 export {
   type Episode,
@@ -34,4 +34,6 @@ export { Memory, type MemoryOptions } from "./memory.ts";
 export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
 export { reindex } from "./reindex.ts";
 export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
+export { type Exported, exportMemory } from "./transfer/export.ts";
+export { isExport, type Restored, restoreMemory } from "./transfer/import.ts";
 export { chatWriter, type Message, type Task, type Writer } from "./writer.ts";

@@ -22,6 +22,7 @@ import type {
   NewVector,
   NodeRef,
   Page,
+  PageOptions,
   RecordListOptions,
   Sample,
   SearchOptions,
@@ -241,6 +242,12 @@ class InMemoryDataStore implements DataStore {
     );
   }
 
+  async listConcepts(namespace: string, options: PageOptions): Promise<Page<Concept>> {
+    return pageOf(this.#state.find(namespace)?.concepts ?? [], options);
+  }
+  async listLinks(namespace: string, options: PageOptions): Promise<Page<Link>> {
+    return pageOf(this.#state.find(namespace)?.links ?? [], options);
+  }
   async changeLinks(namespace: string, add: readonly Link[], remove: readonly LinkKey[] = []): Promise<void> {
     await this.#write((state) => {
       const space = state.make(namespace);
@@ -391,6 +398,13 @@ class InMemoryDataStore implements DataStore {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#led;
   }
+}
+
+function pageOf<T>(all: Iterable<readonly [string, T]>, { after, limit }: PageOptions): Page<T> {
+  const rest = [...all].filter(([key]) => after === undefined || key > after).sort(([a], [b]) => (a < b ? -1 : 1));
+  const page = rest.slice(0, limit);
+  const items = page.map(([, value]) => value);
+  return rest.length <= limit ? { items } : { items, next: page.at(-1)?.[0] };
 }
 
 function addOne(state: State, namespace: string, episode: PreparedEpisode, areRepeatsCounted: boolean): Added {

@@ -8,12 +8,14 @@ import type {
   Network,
   NetworkOptions,
   NodeRef,
+  Page,
+  PageOptions,
 } from "../data-store.ts";
 import { checkMetadata, checkName } from "../episode.ts";
 import { partsOf } from "../node-ref.ts";
 import type { Session } from "../postgres.ts";
 import { checkLink, unknownEnd } from "../store-errors.ts";
-import { linkOf } from "./rows.ts";
+import { conceptOf, linkOf } from "./rows.ts";
 
 const MOST_LINKS = 64;
 
@@ -24,6 +26,37 @@ export async function putConcepts(session: Session, namespace: string, concepts:
        ON CONFLICT (namespace, id) DO UPDATE SET kind = excluded.kind, name = excluded.name, attributes = excluded.attributes, is_pinned = excluded.is_pinned`,
       [namespace, checkName("a concept's id", id), kind, name, checkMetadata(attributes), isPinned],
     );
+}
+
+export async function listConcepts(
+  session: Session,
+  namespace: string,
+  { after = "", limit }: PageOptions,
+): Promise<Page<Concept>> {
+  const rows = await session.query("SELECT * FROM concept WHERE namespace = $1 AND id > $2 ORDER BY id LIMIT $3", [
+    namespace,
+    after,
+    limit + 1,
+  ]);
+  const items = rows.slice(0, limit).map(conceptOf);
+  return rows.length <= limit ? { items } : { items, next: items.at(-1)?.id };
+}
+
+export async function listLinks(
+  session: Session,
+  namespace: string,
+  { after, limit }: PageOptions,
+): Promise<Page<Link>> {
+  const [source, target, kind] = after === undefined ? ["", "", ""] : JSON.parse(after);
+  const rows = await session.query(
+    `SELECT * FROM link WHERE namespace = $1 AND (source, target, kind) > ($2, $3, $4)
+     ORDER BY source, target, kind LIMIT $5`,
+    [namespace, source, target, kind, limit + 1],
+  );
+  const items = rows.slice(0, limit).map(linkOf);
+  const last = items.at(-1);
+  const next = last && JSON.stringify([last.source, last.target, last.kind]);
+  return rows.length <= limit ? { items } : { items, next };
 }
 
 export async function changeLinks(

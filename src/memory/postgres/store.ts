@@ -18,6 +18,7 @@ import type {
   NewVector,
   NodeRef,
   Page,
+  PageOptions,
   RecordListOptions,
   Sample,
   SearchOptions,
@@ -205,6 +206,12 @@ class PostgresDataStore implements DataStore {
       [namespace, kind, name],
     );
     return row && conceptOf(row);
+  }
+  listConcepts(namespace: string, options: PageOptions): Promise<Page<Concept>> {
+    return knowledge.listConcepts(this.#session, namespace, options);
+  }
+  listLinks(namespace: string, options: PageOptions): Promise<Page<Link>> {
+    return knowledge.listLinks(this.#session, namespace, options);
   }
   changeLinks(namespace: string, add: readonly Link[], remove: readonly LinkKey[] = []): Promise<void> {
     return this.#session.transaction((session) => knowledge.changeLinks(session, namespace, add, remove));

@@ -14,7 +14,8 @@ export async function backup({ connection }: SqliteStore, path: string): Promise
     renameSync(beside, path);
   } catch (error) {
     for (const suffix of ["", "-wal", "-shm", "-journal"]) rmSync(beside + suffix, { force: true });
-    throw error;
+    if (error instanceof IroriError) throw error;
+    throw new IroriError("io", { what: `${path} cannot be written`, got: (error as Error).message, cause: error });
   }
 }
 

@@ -100,6 +100,8 @@ abstract class Asking {
   putConcepts: DataStore["putConcepts"] = (...args) => this.#write("putConcepts", ...args);
   getConcepts: DataStore["getConcepts"] = (...args) => this.#read("getConcepts", ...args);
   findConcept: DataStore["findConcept"] = (...args) => this.#read("findConcept", ...args);
+  listConcepts: DataStore["listConcepts"] = (...args) => this.#read("listConcepts", ...args);
+  listLinks: DataStore["listLinks"] = (...args) => this.#read("listLinks", ...args);
   changeLinks: DataStore["changeLinks"] = (...args) => this.#write("changeLinks", ...args);
   neighbours: DataStore["neighbours"] = (...args) => this.#read("neighbours", ...args);
   network: DataStore["network"] = (...args) => this.#read("network", ...args);

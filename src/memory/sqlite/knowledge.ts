@@ -9,6 +9,8 @@ import type {
   Network,
   NetworkOptions,
   NodeRef,
+  Page,
+  PageOptions,
 } from "../data-store.ts";
 import { checkMetadata, checkName, type Json } from "../episode.ts";
 import { partsOf } from "../node-ref.ts";
@@ -53,6 +55,35 @@ export class KnowledgeTables {
         "SELECT id, kind, name, attributes, is_pinned FROM concept WHERE ns = ? AND kind = ? AND name = ? ORDER BY seq LIMIT 1",
       ).row(ns, kind, name),
     );
+  }
+
+  listConcepts(namespace: string, { after, limit }: PageOptions): Page<Concept> {
+    const ns = this.#namespaces.find(namespace);
+    if (ns === undefined) return { items: [] };
+    const rows = this.#sql(
+      "SELECT id, kind, name, attributes, is_pinned FROM concept WHERE ns = ? AND id > ? ORDER BY id LIMIT ?",
+    ).all(ns, after ?? "", limit + 1);
+    const items = rows.slice(0, limit).map((row) => conceptOf(row) as Concept);
+    return rows.length <= limit ? { items } : { items, next: items.at(-1)?.id };
+  }
+
+  listLinks(namespace: string, { after, limit }: PageOptions): Page<Link> {
+    const ns = this.#namespaces.find(namespace);
+    if (ns === undefined) return { items: [] };
+    const [source, target, kind] = after === undefined ? [-Infinity, 0, ""] : JSON.parse(after);
+    const rows = this.#sql(
+      `SELECT source, target, kind, weight, attributes, recorded_at FROM link
+       WHERE ns = ? AND (source, target, kind) > (?, ?, ?) ORDER BY source, target, kind LIMIT ?`,
+    ).all(ns, source, target, kind, limit + 1);
+    const page = rows.slice(0, limit);
+    const items = page.map(([from, to, ...rest]): Link => {
+      const [name, weight, attributes, recordedAt] = rest as [string, number, string, number];
+      return {
+        ...{ source: this.#nodes.ref(from as number), target: this.#nodes.ref(to as number), kind: name, weight },
+        ...{ attributes: JSON.parse(attributes) as Record<string, Json>, recordedAt },
+      };
+    });
+    return rows.length <= limit ? { items } : { items, next: JSON.stringify(page.at(-1)?.slice(0, 3)) };
   }
 
   changeLinks(namespace: string, add: readonly Link[], remove: readonly LinkKey[]): void {

@@ -20,6 +20,7 @@ import type {
   NewVector,
   NodeRef,
   Page,
+  PageOptions,
   RecordListOptions,
   Sample,
   SearchOptions,
@@ -182,6 +183,12 @@ export class SqliteStore {
   }
   findConcept(namespace: string, kind: string, name: string): Concept | undefined {
     return this.#knowledge.findConcept(namespace, kind, name);
+  }
+  listConcepts(namespace: string, options: PageOptions): Page<Concept> {
+    return this.#knowledge.listConcepts(namespace, options);
+  }
+  listLinks(namespace: string, options: PageOptions): Page<Link> {
+    return this.#knowledge.listLinks(namespace, options);
   }
   changeLinks(namespace: string, add: readonly Link[], remove: readonly LinkKey[] = []): void {
     this.#knowledge.changeLinks(namespace, add, remove);
