@@ -40,7 +40,11 @@ export class Connection {
       this.#holder = isReadOnly
         ? undefined
         : this.#said(() => openSync(`${path}-holder`, constants.O_RDWR | constants.O_CREAT));
-      if (!isReadOnly) this.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
+      if (!isReadOnly) {
+        this.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
+        // a commit that finds the log so long (64 MB) shortens it: whoever holds the connection does it earlier, in quiet
+        this.exec("PRAGMA wal_autocheckpoint = 16384");
+      }
       // `trusted_schema` off: a file from elsewhere runs nothing of its own
       this.exec(
         `PRAGMA cache_size = -${Math.round(cacheBytes / 1024)}; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF`,

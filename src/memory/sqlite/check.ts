@@ -121,6 +121,7 @@ async function countIndex(store: SqliteStore, pause: () => Promise<void>): Promi
   let breaks = 0;
   for (const { ns } of namespaces.all())
     for (const { list, records } of spaces.lists.everyList(ns)) {
+      if (records.length !== spaces.lists.sizeOf(list)) breaks++;
       for (const seq of records.map(seqOf)) {
         if (seen.has(seq) || place.cell<number>(seq) !== list) breaks++;
         seen.add(seq);

@@ -75,7 +75,7 @@ export class Episodes {
   /** The same text that still holds is told again. */
   #countRepeat(ns: number, fingerprint: Uint8Array, at: number): Added | undefined {
     const found = this.#sql(
-      "SELECT seq, id, repeats FROM episode WHERE ns = ? AND fingerprint = ? AND closed_at IS NULL AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq LIMIT 1",
+      "SELECT seq, id, repeats FROM episode WHERE ns = ?1 AND substr(fingerprint, 1, 6) = substr(?2, 1, 6) AND fingerprint = ?2 AND closed_at IS NULL AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq LIMIT 1",
     ).row(ns, fingerprint, at);
     if (found === undefined) return undefined;
     const [seq, id, repeats] = found as [number, string, number];

@@ -26,7 +26,7 @@ const migrations: readonly string[] = [
   ) STRICT;
   CREATE UNIQUE INDEX episode_id ON episode (ns, id);
   CREATE UNIQUE INDEX episode_key ON episode (ns, key) WHERE key IS NOT NULL;
-  CREATE INDEX episode_fingerprint ON episode (ns, fingerprint);
+  CREATE INDEX episode_fingerprint ON episode (ns, substr(fingerprint, 1, 6));
   CREATE INDEX episode_recorded ON episode (ns, recorded_at);
   CREATE INDEX episode_user ON episode (ns, user_name) WHERE user_name IS NOT NULL;
   CREATE INDEX episode_agent ON episode (ns, agent_name) WHERE agent_name IS NOT NULL;
@@ -94,7 +94,8 @@ export const spaceTables = (space: number): string => `
   CREATE TABLE chunk_${space} (part INTEGER PRIMARY KEY, records BLOB NOT NULL) STRICT;
   CREATE TABLE tail_${space} (list INTEGER NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (list, seq)) STRICT, WITHOUT ROWID;
   CREATE TABLE place_${space} (seq INTEGER PRIMARY KEY, list INTEGER NOT NULL) STRICT;
+  CREATE TABLE size_${space} (list INTEGER PRIMARY KEY, members INTEGER NOT NULL, tail INTEGER NOT NULL) STRICT;
   CREATE TABLE untidy_${space} (list INTEGER PRIMARY KEY) STRICT;
 `;
 
-export const SPACE_TABLES = ["vector", "list", "chunk", "tail", "place", "untidy"] as const;
+export const SPACE_TABLES = ["vector", "list", "chunk", "tail", "place", "size", "untidy"] as const;

@@ -252,19 +252,25 @@ export class SqliteStore {
   }
 
   /** One list, in a transaction of its own. */
-  tidyOne(): Upkeep {
-    const all = [this.spaces.lists, this.spaces.nextLists].filter((lists) => lists !== undefined);
-    for (const lists of all) {
-      const [list] = lists.untidy();
-      if (list === undefined) continue;
-      this.connection.write(() => lists.tidy(list));
-      return { lists: 1, isDone: all.every((one) => one.untidy().length === 0) };
-    }
-    return { lists: 0, isDone: true };
+  tidy(mostMs: number): Upkeep {
+    if (this.untidyCount() === 0) return { lists: 0, isDone: true };
+    const end = performance.now() + mostMs;
+    let lists = 0;
+    this.connection.write(() => {
+      for (const one of this.#allLists())
+        for (let next = one.untidy(1); next.length > 0 && performance.now() < end; next = one.untidy(1), lists++)
+          one.tidy(next[0] as number);
+    });
+    return { lists, isDone: this.untidyCount() === 0 };
   }
 
+  /** Lists that wait for upkeep, as far as counting goes. */
   untidyCount(): number {
-    return this.spaces.lists.untidy().length;
+    return this.#allLists().reduce((sum, lists) => sum + lists.untidy(64).length, 0);
+  }
+
+  #allLists() {
+    return [this.spaces.lists, this.spaces.nextLists].filter((lists) => lists !== undefined);
   }
 
   /** Exact and indexed answers for stored vectors; `pause` lets others run between pieces. */

@@ -133,7 +133,7 @@ export class VectorSpaces {
     const lists = new VectorLists(this.#connection, number, active.dims);
     for (const { ns, seq, vector } of rows) {
       lists.add(ns, seq, vector);
-      for (const list of lists.untidy()) lists.tidy(list);
+      for (const list of lists.untidy(64)) lists.tidy(list);
     }
     this.#keep({ active: { ...active, number }, next });
     this.#drop(active.number);

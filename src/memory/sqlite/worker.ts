@@ -1,6 +1,5 @@
 // The thread that owns a connection: runs the store's methods by name, one after another, and keeps the index tidy when
 // nobody asks anything. It does not know who asks.
-import { statSync } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { IroriError } from "../../base/mod.ts";
@@ -9,11 +8,15 @@ import { check } from "./check.ts";
 import type { Reply, Request } from "./messages.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./store.ts";
 
-/** How long it is quiet before upkeep begins, and how much of it waits for that. */
+/** How long it is quiet before upkeep begins, and how many lists wait for that at most. */
 const QUIET_MS = 2;
 const MOST_UNTIDY = 48;
-/** The log is brought into the file when it is so long. */
-const LOG_BYTES = 4_194_304;
+/** One piece of upkeep: in quiet, and where more lists wait than should. */
+const PIECE_MS = 6;
+const LONG_PIECE_MS = 60;
+/** The log is brought into the file when it has so many pages (16 MB), or nobody has written for so long. */
+const LOG_PAGES = 4_096;
+const QUIET_LOG_MS = 300;
 
 const writes = new Set(
   (
@@ -78,7 +81,7 @@ const specials: Readonly<Record<string, (store: SqliteStore, args: readonly unkn
     const failure = upkeepError;
     upkeepError = undefined;
     if (failure !== undefined) throw failure;
-    return store.tidyOne();
+    return store.tidy(PIECE_MS);
   },
   checkIndex: (store, [namespace, samples, seed]) =>
     store.checkIndex(namespace as string, samples as number, seed as number, () => turn()),
@@ -99,24 +102,41 @@ const specials: Readonly<Record<string, (store: SqliteStore, args: readonly unkn
 };
 
 function planUpkeep(): void {
-  if (isLed || upkeepTimer !== undefined) return;
-  upkeepTimer = setTimeout(upkeep, (store as SqliteStore).untidyCount() > MOST_UNTIDY ? 0 : QUIET_MS);
+  if (isLed) return;
+  clearTimeout(upkeepTimer);
+  inQuiet((open) => {
+    upkeepTimer = setTimeout(upkeep, open.untidyCount() > MOST_UNTIDY ? 0 : QUIET_MS);
+  });
 }
 
 /** One piece of upkeep; more of it when the messages that came meanwhile have had their turn. */
 function upkeep(): void {
-  upkeepTimer = undefined;
   if (isLed) return;
-  const open = store as SqliteStore;
+  inQuiet((open) => {
+    const { isDone } = open.tidy(open.untidyCount() > MOST_UNTIDY ? LONG_PIECE_MS : PIECE_MS);
+    shortenLog(LOG_PAGES);
+    if (isDone) upkeepTimer = setTimeout(() => inQuiet(() => shortenLog(0)), QUIET_LOG_MS);
+    else planUpkeep();
+  });
+}
+
+/**
+ * Nobody waits for what is done here, so nobody hears of it: lists stay flagged, and whoever writes next tries again. A held
+ * lock is no failure, nor that another embedder's lists took the place of these; anything else is told by `tidy`.
+ */
+function inQuiet(work: (open: SqliteStore) => void): void {
   try {
-    const { isDone } = open.tidyOne();
-    if (statSync(`${open.connection.path}-wal`).size > LOG_BYTES)
-      open.connection.sql("PRAGMA wal_checkpoint(PASSIVE)").row();
-    if (!isDone) planUpkeep();
+    work(store as SqliteStore);
   } catch (error) {
-    // lists stay flagged: whoever writes next tries again. A held lock is no failure, anything else is told by `tidy`
-    if (!(error instanceof IroriError && error.code === "busy")) upkeepError = error;
+    if (!(error instanceof IroriError && (error.code === "busy" || error.code === "conflict"))) upkeepError = error;
   }
+}
+
+/** Brings the log into the file where more pages of it are not there yet. Nobody waits for it but the next message. */
+function shortenLog(most: number): void {
+  const { connection } = store as SqliteStore;
+  const [, pages, done] = connection.sql("PRAGMA wal_checkpoint(NOOP)").row() as [number, number, number];
+  if (pages - done > most) connection.sql("PRAGMA wal_checkpoint(PASSIVE)").row();
 }
 
 function plain(error: unknown): NonNullable<Reply["error"]> {

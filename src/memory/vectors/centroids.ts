@@ -1,104 +1,102 @@
-// The centroids of one namespace in a kernel's memory: which lists are near a vector.
-// It does not know where lists are stored.
-import { type Kernel, openKernel, paddedDims } from "./kernel.ts";
+// The centroids of one namespace: which lists are near a vector. Many lists stand in groups of similar ones, so that a new
+// vector is compared with those of the nearest groups alone; a search looks at all. It does not know where lists are stored.
+import { CodeTable, NOTHING } from "./code-table.ts";
 
-/** Places in the kernel's memory: the query, scores of so many lists, then the centroids. */
-const QUERY = 0;
-const QUERY_BYTES = 16_384;
+/** Fewer lists are compared one by one. */
+const GROUPED_FROM = 256;
+/** Groups whose lists a new vector is compared with. */
+const NEAREST_GROUPS = 8;
+const ROUNDS = 2;
+/** Groups are made anew when so large a share of the lists came after them. */
+const NEW_SHARE = 0.06;
+
+interface Groups {
+  /** The middle of each group, by its number. */
+  readonly middles: CodeTable;
+  /** Slots of lists where each group begins; the last is where those that came later begin. */
+  readonly starts: readonly number[];
+}
 
 export class Centroids {
   /** Of the newest change that is known. */
   version = 0;
-  readonly #kernel: Kernel;
-  readonly #stride: number;
-  readonly #lists: number[] = [];
-  readonly #slots = new Map<number, number>();
-  /** Half of each centroid's squared length: the nearest is where dot − half is largest. */
-  #half = new Float64Array(16);
+  readonly #dims: number;
+  readonly #lists: CodeTable;
+  #groups: Groups | undefined;
 
   constructor(dims: number) {
-    this.#kernel = openKernel(dims);
-    this.#stride = paddedDims(dims) * 4;
-  }
-
-  get count(): number {
-    return this.#lists.length;
+    this.#dims = dims;
+    this.#lists = new CodeTable(dims);
   }
 
   /** Adds or moves a list's centroid; null takes the list away. */
   set(list: number, centroid: Float32Array | null): void {
-    const slot = this.#slots.get(list) ?? this.#lists.length;
-    if (centroid === null) {
-      if (slot < this.#lists.length) this.#remove(list, slot);
-      return;
-    }
-    if (slot === this.#lists.length) {
-      this.#lists.push(list);
-      this.#slots.set(list, slot);
-    }
-    if (slot >= this.#half.length) {
-      const longer = new Float64Array(this.#half.length * 2);
-      longer.set(this.#half);
-      this.#half = longer;
-    }
-    this.#kernel.reserve(this.#at(slot + 1) + this.#lists.length * 4);
-    this.#kernel.f32.fill(0, this.#at(slot) / 4, this.#at(slot + 1) / 4);
-    this.#kernel.f32.set(centroid, this.#at(slot) / 4);
-    let sum = 0;
-    for (const x of centroid) sum += x * x;
-    this.#half[slot] = sum / 2;
-  }
-
-  of(list: number): Float32Array {
-    const from = this.#at(this.#slots.get(list) as number) / 4;
-    return this.#kernel.f32.slice(from, from + this.#kernel.dims);
+    if (centroid === null) this.#lists.remove(list);
+    else this.#lists.set(list, centroid);
   }
 
   /** The list that a vector belongs to; undefined where there is none yet. */
   nearest(vector: Float32Array): number | undefined {
-    const scores = this.#scores(vector);
-    let best = 0;
-    for (let i = 1; i < scores.length; i++) if ((scores[i] as number) > (scores[best] as number)) best = i;
-    return this.#lists[best];
+    const lists = this.#lists;
+    if (lists.length >= GROUPED_FROM && this.#late() > lists.length * NEW_SHARE) this.#group();
+    lists.begin(vector);
+    let best = lists.nearest(lists.length - this.#late(), lists.length, NOTHING);
+    if (this.#groups !== undefined) {
+      const { middles, starts } = this.#groups;
+      middles.begin(vector);
+      for (const group of middles.few(NEAREST_GROUPS))
+        best = lists.nearest(starts[group] as number, starts[group + 1] as number, best);
+    }
+    return best === NOTHING ? undefined : best.key;
   }
 
-  /** All lists, nearest first. */
-  inOrder(vector: Float32Array): number[] {
-    const scores = this.#scores(vector);
-    const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number) || a - b);
-    return order.map((slot) => this.#lists[slot] as number);
+  get count(): number {
+    return this.#lists.keys().length;
   }
 
-  /** The lists around some points: so many, each point's nearest among them. */
-  neighbours(points: readonly Float32Array[], count: number): number[] {
-    const rest = Math.ceil(count / points.length);
-    return [...new Set(points.flatMap((point) => this.inOrder(point).slice(0, rest)))];
+  /** So many lists, nearest first. */
+  near(vector: Float32Array, count: number): number[] {
+    this.#lists.begin(vector);
+    return this.#lists.few(count);
   }
 
-  #scores(vector: Float32Array): Float64Array {
-    const count = this.#lists.length;
-    const out = this.#at(count);
-    this.#kernel.reserve(out + count * 4);
-    const { f32, dims } = this.#kernel;
-    f32.fill(0, QUERY, paddedDims(dims));
-    f32.set(vector, QUERY);
-    this.#kernel.dots(QUERY, this.#at(0), count, out);
-    return Float64Array.from({ length: count }, (_, i) => (f32[out / 4 + i] as number) - (this.#half[i] as number));
+  /** Lists that came after the groups. */
+  #late(): number {
+    return this.#lists.length - (this.#groups?.starts.at(-1) ?? 0);
   }
 
-  #at(slot: number): number {
-    return QUERY_BYTES + slot * this.#stride;
+  /** As many groups as each has lists: begun at some lists, moved to the middle of those nearest to them. */
+  #group(): void {
+    const keys = this.#lists.keys();
+    const count = Math.ceil(3 * Math.sqrt(keys.length));
+    const vectors = keys.map((key) => this.#lists.vectorOf(key));
+    let centres = Array.from(
+      { length: count },
+      (_, g) => vectors[Math.floor((g * keys.length) / count)] as Float32Array,
+    );
+    let groups: number[][] = [];
+    let middles = new CodeTable(this.#dims);
+    for (let round = 0; round <= ROUNDS; round++) {
+      middles = new CodeTable(this.#dims);
+      for (const [g, centre] of centres.entries()) middles.set(g, centre);
+      groups = centres.map(() => []);
+      for (const [i, vector] of vectors.entries()) {
+        middles.begin(vector);
+        groups[middles.nearest(0, count, NOTHING).key]?.push(i);
+      }
+      centres = groups.map((members, g) =>
+        members.length === 0 ? (centres[g] as Float32Array) : mean(members.map((i) => vectors[i] as Float32Array)),
+      );
+    }
+    this.#lists.arrange(groups.flat().map((i) => keys[i] as number));
+    let slot = 0;
+    this.#groups = { middles, starts: [0, ...groups.map(({ length }) => (slot += length))] };
   }
+}
 
-  /** The last takes the free place. */
-  #remove(list: number, slot: number): void {
-    const last = this.#lists.pop() as number;
-    this.#slots.delete(list);
-    if (last === list) return;
-    this.#lists[slot] = last;
-    this.#slots.set(last, slot);
-    const from = this.#at(this.#lists.length);
-    this.#kernel.u8.copyWithin(this.#at(slot), from, from + this.#stride);
-    this.#half[slot] = this.#half[this.#lists.length] as number;
-  }
+function mean(vectors: readonly Float32Array[]): Float32Array {
+  const sum = new Float32Array(vectors[0]?.length ?? 0);
+  for (const vector of vectors)
+    for (let d = 0; d < sum.length; d++) sum[d] = (sum[d] as number) + (vector[d] as number);
+  return sum.map((x) => x / vectors.length);
 }

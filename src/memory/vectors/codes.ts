@@ -1,6 +1,8 @@
 // Vectors as int8 codes with a scale, and one query's scan over many of them, in slices of the kernel's memory.
 // It does not know lists, nor what becomes of the best.
+
 import { type Kernel, openKernel, paddedDims, recordBytes } from "./kernel.ts";
+import { kthLargest } from "./kth-largest.ts";
 
 /** Places in the kernel's memory: the query, scores of a slice, its records. */
 const QUERY = 0;
@@ -12,13 +14,33 @@ const RECORDS = SCORES + SLICE_RECORDS * 4;
 export function encode(vector: Float32Array, seq: number): Uint8Array {
   const dims = paddedDims(vector.length);
   const record = Buffer.alloc(dims + 16);
-  let most = 0;
-  for (const x of vector) most = Math.max(most, Math.abs(x));
+  const most = largest(vector);
   const steps = most === 0 ? 0 : 127 / most;
   for (let i = 0; i < vector.length; i++) record[i] = Math.round((vector[i] as number) * steps) & 0xff;
   record.writeFloatLE(most / 127, dims);
   record.writeDoubleLE(seq, dims + 8);
   return record;
+}
+
+/** The largest without its sign. Plain loops: they run for every vector that comes in. */
+function largest(vector: Float32Array): number {
+  let most = 0;
+  for (let i = 0; i < vector.length; i++) {
+    const x = vector[i] as number;
+    if (x > most) most = x;
+    else if (-x > most) most = -x;
+  }
+  return most;
+}
+
+/** A query as 16-bit codes at a place of the kernel's memory, as fine as its 32-bit sums allow; a step's size. */
+export function encodeQuery(query: Float32Array, { i16, dims }: Kernel, at: number): number {
+  const most = largest(query);
+  const steps = Math.min(32_767, Math.floor(2 ** 31 / (128 * paddedDims(dims))) - 1);
+  const [first, perStep] = [at >> 1, most === 0 ? 0 : steps / most];
+  i16.fill(0, first, first + paddedDims(dims));
+  for (let i = 0; i < query.length; i++) i16[first + i] = Math.round((query[i] as number) * perStep);
+  return most / steps;
 }
 
 /** Whose record it is. */
@@ -57,18 +79,9 @@ export class CodeScan {
   }
 
   begin(query: Float32Array): void {
-    const { i16, dims } = this.#kernel;
-    let most = 0;
+    this.#queryScale = encodeQuery(query, this.#kernel, QUERY);
     this.#queryMass = 0;
-    for (const x of query) {
-      most = Math.max(most, Math.abs(x));
-      this.#queryMass += Math.abs(x);
-    }
-    // as fine as 16 bits and the kernel's 32 bit sums allow
-    const steps = Math.min(32_767, Math.floor(2 ** 31 / (128 * paddedDims(dims))) - 1);
-    this.#queryScale = most / steps;
-    i16.fill(0, QUERY, paddedDims(dims));
-    for (let i = 0; i < query.length; i++) i16[i] = Math.round(((query[i] as number) / most) * steps);
+    for (const x of query) this.#queryMass += Math.abs(x);
     this.#slice = 0;
     this.#count = 0;
     this.#mostScale = 0;
@@ -127,27 +140,4 @@ export class CodeScan {
     this.#scores = scores;
     this.#seqs = seqs;
   }
-}
-
-/** The k-th largest of the first `count` numbers; −∞ where there are fewer. Quickselect on a copy. */
-function kthLargest(numbers: Float32Array, count: number, k: number): number {
-  if (k > count) return -Infinity;
-  const all = numbers.slice(0, count);
-  let [low, high] = [0, count - 1];
-  while (low < high) {
-    const pivot = all[(low + high) >> 1] as number;
-    let [i, j] = [low, high];
-    while (i <= j) {
-      while ((all[i] as number) > pivot) i++;
-      while ((all[j] as number) < pivot) j--;
-      if (i > j) break;
-      [all[i], all[j]] = [all[j] as number, all[i] as number];
-      i++;
-      j--;
-    }
-    if (k - 1 <= j) high = j;
-    else if (k - 1 >= i) low = i;
-    else break;
-  }
-  return all[k - 1] as number;
 }

@@ -65,20 +65,20 @@ export class VectorLists {
     this.#sql("INSERT INTO vector_$ (seq, vector) VALUES (?, ?)").run(seq, bytesOf(vector));
     const centroids = this.#centroids(ns);
     const list = centroids.nearest(vector) ?? this.#newList(ns, vector);
-    this.#sql("INSERT INTO tail_$ (list, seq, record) VALUES (?, ?, ?)").run(list, seq, encode(vector, seq));
     this.#sql("INSERT INTO place_$ (seq, list) VALUES (?, ?)").run(seq, list);
-    if (this.#tailCount(list) === CHUNK) this.#flag(list);
+    if (this.#addToTail(list, encode(vector, seq), seq) === CHUNK) this.#flag(list);
   }
 
   /** Inside a write transaction. Whether there was one. */
   remove(seq: number): boolean {
     const list = this.#sql("SELECT list FROM place_$ WHERE seq = ?").cell<number>(seq);
     if (list === undefined) return false;
-    if (this.#sql("DELETE FROM tail_$ WHERE list = ? AND seq = ?").run(list, seq) === 0)
-      this.#removeFromChunks(list, seq);
+    const wasInTail = this.#sql("DELETE FROM tail_$ WHERE list = ? AND seq = ?").run(list, seq) > 0;
+    if (!wasInTail) this.#removeFromChunks(list, seq);
+    this.#sql("UPDATE size_$ SET members = members - 1, tail = tail - ? WHERE list = ?").run(wasInTail ? 1 : 0, list);
     this.#sql("DELETE FROM place_$ WHERE seq = ?").run(seq);
     this.#sql("DELETE FROM vector_$ WHERE seq = ?").run(seq);
-    if (this.#members(list) < FEWEST_MEMBERS) this.#flag(list);
+    if (this.#size(list).members < FEWEST_MEMBERS) this.#flag(list);
     return true;
   }
 
@@ -111,13 +111,14 @@ export class VectorLists {
   /** The most similar, best first; equal ones in the order of their numbers. Inside a transaction, so that it is one view. */
   search(ns: number, query: Float32Array, settings: SearchSettings): Near[] {
     const centroids = this.#centroids(ns);
-    const all = centroids.inOrder(query);
-    let probes = settings.isExact ? all.length : Math.min(settings.probes, all.length);
+    const all = centroids.count;
+    let probes = settings.isExact ? all : Math.min(settings.probes, all);
+    let lists = centroids.near(query, probes);
     this.#scan.begin(query);
     let scanned = 0;
     let wanted = Math.max(40, settings.count * 4);
     for (;;) {
-      for (; scanned < probes; scanned++) this.#scanList(all[scanned] as number);
+      for (; scanned < probes; scanned++) this.#scanList(lists[scanned] as number);
       const best = settings.isExact
         ? this.#scan.bestWithin(Math.max(settings.count, wanted / 4))
         : this.#scan.best(wanted);
@@ -125,9 +126,12 @@ export class VectorLists {
       const accepted = settings.accept?.(near.map(({ seq }) => seq));
       const kept = accepted === undefined ? near : near.filter(({ seq }) => accepted.has(seq));
       const isWhole = best.length === this.#scan.count;
-      if (kept.length >= settings.count || (isWhole && probes === all.length)) return kept.slice(0, settings.count);
+      if (kept.length >= settings.count || (isWhole && probes === all)) return kept.slice(0, settings.count);
       // a filter has left too few: look at more of what was scanned, then at more lists
-      if (isWhole || wanted > this.#scan.count / 2) probes = Math.min(all.length, probes * 2);
+      if (isWhole || wanted > this.#scan.count / 2) {
+        probes = Math.min(all, probes * 2);
+        lists = centroids.near(query, probes); // begins with those that were scanned
+      }
       wanted *= 4;
     }
   }
@@ -140,9 +144,14 @@ export class VectorLists {
     for (const list of lists) yield { list, records: this.#records(list) };
   }
 
+  /** Members that a list is said to have. */
+  sizeOf(list: number): number {
+    return this.#size(list).members;
+  }
+
   /** Lists that wait for upkeep. */
-  untidy(): number[] {
-    return this.#sql("SELECT list FROM untidy_$ ORDER BY list LIMIT 64").column<number>();
+  untidy(most: number): number[] {
+    return this.#sql("SELECT list FROM untidy_$ ORDER BY list LIMIT ?").column<number>(most);
   }
 
   listCount(ns: number): number {
@@ -155,7 +164,7 @@ export class VectorLists {
     this.#sql("DELETE FROM untidy_$ WHERE list = ?").run(list);
     if (row === undefined || row[1] === 1) return;
     const ns = row[0] as number;
-    const members = this.#members(list);
+    const { members } = this.#size(list);
     if (members > MOST_MEMBERS) this.#split(ns, list);
     else if (members < FEWEST_MEMBERS && this.listCount(ns) > 1) this.#dissolve(ns, list);
     else this.#fold(list);
@@ -186,6 +195,11 @@ export class VectorLists {
     return known;
   }
 
+  #centroid(list: number): Float32Array {
+    const bytes = this.#sql("SELECT centroid FROM list_$ WHERE list = ?").cell<Uint8Array<ArrayBuffer>>(list);
+    return floatsOf(bytes as Uint8Array<ArrayBuffer>, this.dims);
+  }
+
   #nextVersion(ns: number): number {
     return (this.#sql("SELECT max(version) FROM list_$ WHERE ns = ?").cell<number | null>(ns) ?? 0) + 1;
   }
@@ -212,15 +226,9 @@ export class VectorLists {
     this.#sql("INSERT OR IGNORE INTO untidy_$ (list) VALUES (?)").run(list);
   }
 
-  #tailCount(list: number): number {
-    return this.#sql("SELECT count(*) FROM tail_$ WHERE list = ?").cell<number>(list) as number;
-  }
-
-  #members(list: number): number {
-    const bytes = this.#sql("SELECT sum(length(records)) FROM chunk_$ WHERE part >= ? AND part < ?").cell<
-      number | null
-    >(...parts(list));
-    return (bytes ?? 0) / recordBytes(this.dims) + this.#tailCount(list);
+  #size(list: number): { readonly members: number; readonly tail: number } {
+    const [members, tail] = this.#sql("SELECT members, tail FROM size_$ WHERE list = ?").row(list) ?? [0, 0];
+    return { members: members as number, tail: tail as number };
   }
 
   #chunks(list: number): Row[] {
@@ -270,6 +278,7 @@ export class VectorLists {
   #emptyList(list: number): void {
     this.#sql("DELETE FROM chunk_$ WHERE part >= ? AND part < ?").run(...parts(list));
     this.#sql("DELETE FROM tail_$ WHERE list = ?").run(list);
+    this.#sql("DELETE FROM size_$ WHERE list = ?").run(list);
   }
 
   /** Rows of single records become chunks. */
@@ -295,6 +304,7 @@ export class VectorLists {
       );
     const lastFolded = tail[whole - 1]?.[0] as number;
     this.#sql("DELETE FROM tail_$ WHERE list = ? AND seq <= ?").run(list, lastFolded);
+    this.#sql("UPDATE size_$ SET tail = ? WHERE list = ?").run(tail.length - whole, list);
   }
 
   /** The list's records are these, and no others. */
@@ -306,11 +316,17 @@ export class VectorLists {
         list * PARTS + i / CHUNK,
         Buffer.concat(records.slice(i, i + CHUNK)),
       );
-    for (const record of records.slice(whole)) this.#addToTail(list, record);
+    this.#sql("INSERT INTO size_$ (list, members, tail) VALUES (?, ?, 0)").run(list, whole);
+    for (const record of records.slice(whole)) this.#addToTail(list, record, seqOf(record));
   }
 
-  #addToTail(list: number, record: Uint8Array): void {
-    this.#sql("INSERT INTO tail_$ (list, seq, record) VALUES (?, ?, ?)").run(list, seqOf(record), record);
+  /** The tail's length afterwards. */
+  #addToTail(list: number, record: Uint8Array, seq: number): number {
+    this.#sql("INSERT INTO tail_$ (list, seq, record) VALUES (?, ?, ?)").run(list, seq, record);
+    // no RETURNING: SQLite makes a table for it at every call
+    if (this.#sql("UPDATE size_$ SET members = members + 1, tail = tail + 1 WHERE list = ?").run(list) === 0)
+      this.#sql("INSERT INTO size_$ (list, members, tail) VALUES (?, 1, 1)").run(list);
+    return this.#size(list).tail;
   }
 
   /** Two centres instead of one; every member goes to the nearest list of the neighbourhood. */
@@ -319,34 +335,22 @@ export class VectorLists {
     const [first, second] = twoMeans(records, this.dims, seededRandom(list));
     this.#moveList(ns, list, first);
     const other = this.#newList(ns, second);
-    this.#spread(
-      ns,
-      list,
-      records,
-      this.#centroids(ns).neighbours([first, second], NEIGHBOURS),
-      new Set([list, other]),
-    );
+    const around = [first, second].flatMap((centre) => this.#centroids(ns).near(centre, NEIGHBOURS / 2));
+    this.#spread(list, records, [...new Set([list, other, ...around])], new Set([list, other]));
   }
 
   /** A list that has lost most of its members goes up in its neighbours. */
   #dissolve(ns: number, list: number): void {
     const records = this.#records(list);
-    const centre = this.#centroids(ns).of(list);
+    const centre = this.#centroid(list);
     this.#dropList(ns, list);
-    this.#spread(ns, list, records, this.#centroids(ns).neighbours([centre], NEIGHBOURS), new Set());
+    this.#spread(list, records, this.#centroids(ns).near(centre, NEIGHBOURS), new Set());
   }
 
-  #spread(
-    ns: number,
-    list: number,
-    records: readonly Uint8Array[],
-    lists: readonly number[],
-    whole: ReadonlySet<number>,
-  ): void {
-    const centroids = this.#centroids(ns);
+  #spread(list: number, records: readonly Uint8Array[], lists: readonly number[], whole: ReadonlySet<number>): void {
     const places = nearestOf(
       records,
-      lists.map((one) => centroids.of(one)),
+      lists.map((one) => this.#centroid(one)),
       this.dims,
     );
     let groups = Map.groupBy(records.keys(), (i) => lists[places[i] as number] as number);
@@ -368,9 +372,10 @@ export class VectorLists {
       for (const i of members) {
         const record = records[i] as Uint8Array;
         if (to !== list) this.#sql("UPDATE place_$ SET list = ? WHERE seq = ?").run(to, seqOf(record));
-        if (!whole.has(to)) this.#addToTail(to, record);
+        if (!whole.has(to)) this.#addToTail(to, record, seqOf(record));
       }
-      if (this.#tailCount(to) >= CHUNK || this.#members(to) > MOST_MEMBERS) this.#flag(to);
+      const { members: count, tail } = this.#size(to);
+      if (tail >= CHUNK || count > MOST_MEMBERS) this.#flag(to);
     }
   }
 }
