@@ -1,10 +1,16 @@
 // The commands by name. Each is loaded when it is called: `irori --help` loads none of them.
 import type { Command } from "./command.ts";
 
-interface Entry {
+export interface Entry {
   readonly usage: string;
   readonly description: string;
-  readonly load: () => Promise<Command>;
+  /** The command, or the commands below it. */
+  readonly load: () => Promise<Command | Verbs>;
+}
+
+/** Commands of a command, by the word behind its name. */
+export interface Verbs {
+  readonly verbs: Readonly<Record<string, Entry>>;
 }
 
 export const commands: Readonly<Record<string, Entry>> = {
@@ -63,10 +69,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Fit a low-rank adapter to texts",
     load: async () => (await import("./train.ts")).train,
   },
-  settings: {
-    usage: "settings [get|set|unset|presets]",
-    description: "Tell the settings in force and where each came from, or change the file",
-    load: async () => (await import("./settings-command.ts")).settings,
+  memory: {
+    usage: "memory add|ask|recall|…",
+    description: "Remember, answer with citations, notice (`irori memory --help` lists its commands)",
+    load: async () => ({ verbs: (await import("./memory/verbs.ts")).verbs }),
   },
   bench: {
     usage: "bench MODEL",

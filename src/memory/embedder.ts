@@ -25,6 +25,19 @@ export const hashedEmbedder: Embedder = {
   embed: async (texts) => texts.map((text) => hashedVector(text)),
 };
 
+/** Below this cosine two texts of a sentence encoder (MiniLM and its kin) are hardly about the same. */
+const MODEL_RELATED = 0.35;
+
+/** A model's vectors, whoever runs it. The id tells stores whose they are. */
+export const modelEmbedder = (
+  id: string,
+  dims: number,
+  embed: Embedder["embed"],
+  related = MODEL_RELATED,
+): Embedder => ({
+  ...{ id, dims, related, embed },
+});
+
 /** 8 MB: five thousand vectors of 384 numbers. */
 const EMBEDDING_CACHE_BYTES = 8_000_000;
 

@@ -12,6 +12,11 @@ import { type PlacementNull, placementNull } from "./placement.ts";
 
 /** How often a text that restructures nothing may fire all the same. */
 const FALSE_ALARM_RATE = 0.05;
+/**
+ * A text of another kind than those that are stored comes to the border 1.25 times as often as they do: measured on planted
+ * worlds of the seeds 5 to 416 (eval/honesty.ts), none of which a report is made on.
+ */
+const OTHER_KINDS = 0.8;
 
 /** Two places that the new Episode brings together, by how much. */
 export interface Join {
@@ -99,7 +104,8 @@ export function judgeFrom(
   const weakest = before.weakestOf(links);
   const exchange = { draws, p: exchangeP(weakest.f, draws) };
   const placement = placementNull(neighbourhood, before, links, seed);
-  const hasFired = weakest.f < 0 && exchange.p <= falseAlarmRate && (placement?.p ?? 0) <= falseAlarmRate;
+  const border = falseAlarmRate * OTHER_KINDS;
+  const hasFired = weakest.f < 0 && exchange.p <= border && (placement?.p ?? 0) <= border;
   const joins = joinsOf(neighbourhood, before, links);
   return { hasFired, falseAlarmRate, gauge: before.gaugeOf(links), weakest, placement, exchange, joins, neighbourhood };
 }
