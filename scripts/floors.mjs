@@ -27,6 +27,7 @@ const thirdParties = {
   "checkpoint/*": ["@huggingface/hub"],
   "text/chat.ts": ["@huggingface/jinja"],
   "text/terms.ts": ["stemmer"],
+  "engine/providers/event-stream.ts": ["eventsource-parser"],
   "memory/sqlite.ts": ["node:sqlite"],
   "memory/postgres.ts": ["pg"],
   "memory/import/text.ts": ["marked"],

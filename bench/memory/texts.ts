@@ -18,11 +18,14 @@ export function realSentences(most: number): string[] {
     .sort();
   for (const file of files) {
     const text = readFileSync(file, "utf8");
-    const prose = file.endsWith(".ts") ? (text.match(/\/\*\*[\s\S]*?\*\//g) ?? []).join("\n\n").replace(/^\s*\/?\*+\/?/gm, "") : text.replace(/```[\s\S]*?```/g, "");
+    const prose = file.endsWith(".ts")
+      ? (text.match(/\/\*\*[\s\S]*?\*\//g) ?? []).join("\n\n").replace(/^\s*\/?\*+\/?/gm, "")
+      : text.replace(/```[\s\S]*?```/g, "");
     for (const paragraph of prose.split(/\n\s*\n|\n\s*[-*@#|>]/))
       for (const sentence of paragraph.replace(/\s+/g, " ").split(/(?<=[.!?])\s+(?=[A-Z])/)) {
         const plain = sentence.trim();
-        if (plain.length >= SHORTEST && plain.length <= LONGEST && /^[A-Z][\w ,'-]+ [\w ,'-]+/.test(plain)) found.add(plain);
+        if (plain.length >= SHORTEST && plain.length <= LONGEST && /^[A-Z][\w ,'-]+ [\w ,'-]+/.test(plain))
+          found.add(plain);
         if (found.size === most) return [...found];
       }
   }

@@ -74,6 +74,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Remember, answer with citations, notice (`irori memory --help` lists its commands)",
     load: async () => ({ verbs: (await import("./memory/verbs.ts")).verbs }),
   },
+  settings: {
+    usage: "settings [get|set|unset|presets]",
+    description: "Tell the settings in force and where each came from, or change the file",
+    load: async () => (await import("./settings-command.ts")).settings,
+  },
   bench: {
     usage: "bench MODEL",
     description: "Measure speed and memory on this machine (in a checkout)",

@@ -38,6 +38,9 @@ ${linesOf(entries)}
 
 export async function usageOf(name: string, description: string, command: Command): Promise<string> {
   const { renderUsage } = await import("citty");
-  const args = { ...command.args, ...commonArgs };
-  return `${await renderUsage({ meta: { name: `irori ${name}`, description }, args })}\n`;
+  const { rest } = command;
+  const last = rest && { [`${rest.name}…`]: { type: "positional", required: false, description: rest.description } };
+  const args = { ...command.args, ...(last as ArgsDef | undefined), ...commonArgs };
+  const meta = { name: `irori ${name}`, description };
+  return `${await renderUsage({ meta, args })}\n`;
 }

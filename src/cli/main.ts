@@ -70,7 +70,7 @@ async function runCommand(
   if ("verbs" in command) return await runVerb(command, names, argv);
   startUp.mark("command loaded");
   const name = names.join(" ");
-  const args = parseArguments(name, command.args, argv);
+  const args = parseArguments(name, command, argv);
   if (args.flag("help")) {
     print(await usageOf(name, entry.description, command));
     return 0;

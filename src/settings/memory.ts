@@ -1,44 +1,30 @@
 // Settings of a memory and their presets: every name and number that a user may choose, parsed at the door.
 // The presets' names and values are InsightSpike's where it has them. It does not know what the settings do.
-import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
+import { choice, count, flag, orNull, share, text } from "./rules.ts";
+import { setting, type ValuesOf } from "./setting.ts";
 
-const share = z.number().min(0).max(1);
-const count = z.int().positive();
-
-const shape = z.strictObject({
-  /** Episodes that a recall gives. */
-  recallCount: count.max(1_000),
-  /** Episodes that a Writer is shown. */
-  evidenceCount: count.max(50),
-  /** Episodes whose vectors stay in mind. */
-  workingEpisodes: count.max(100_000),
-  /** Cosine from which two texts are related; null: as the embedder says. */
-  related: share.nullable(),
-  /** Whether new texts are judged for what they restructure. */
-  insight: z.boolean(),
-  /** How often a text that restructures nothing may fire all the same. */
-  falseAlarmRate: z.number().positive().max(0.5),
-  /** Judgements that are kept: those that fired, or all, for scores of every text. */
-  keptJudgements: z.enum(["fired", "all"]),
-  /** What embeds and what writes: "hashed", "extractive", or a model's name. */
-  embedder: z.string().min(1),
-  writer: z.string().min(1),
-});
-
-export type MemorySettings = Readonly<z.infer<typeof shape>>;
-
-const standard: MemorySettings = {
-  recallCount: 10,
-  evidenceCount: 6,
-  workingEpisodes: 100,
-  related: null,
-  insight: true,
-  falseAlarmRate: 0.05,
-  keptJudgements: "fired",
-  embedder: "hashed",
-  writer: "extractive",
+export const memoryTable = {
+  recallCount: setting(count(1, 1_000), "Episodes that a recall gives", 10),
+  evidenceCount: setting(count(1, 50), "Episodes that a Writer is shown", 6),
+  workingEpisodes: setting(count(1, 100_000), "Episodes whose vectors stay in mind", 100),
+  related: setting(orNull(share()), "Cosine from which two texts are related; null: as the embedder says", null),
+  insight: setting(flag, "Whether new texts are judged for what they restructure", true),
+  falseAlarmRate: setting(
+    share(0, 0.5, true),
+    "How often a text that restructures nothing may fire all the same",
+    0.05,
+  ),
+  keptJudgements: setting<"fired" | "all">(
+    choice(["fired", "all"]),
+    "Judgements that are kept: those that fired, or all, for scores of every text",
+    "fired",
+  ),
+  embedder: setting(text, "What embeds: hashed, or a model's name", "hashed"),
+  writer: setting(text, "What writes: extractive, or a model's name", "extractive"),
 };
+
+export type MemorySettings = ValuesOf<typeof memoryTable>;
 
 const development = { recallCount: 10, workingEpisodes: 60, evidenceCount: 5, related: 0.3 };
 const experiment = { recallCount: 15, workingEpisodes: 100, evidenceCount: 3, related: 0.35, writer: "smollm2-135m" };
@@ -46,7 +32,7 @@ const production = { recallCount: 20, workingEpisodes: 200, evidenceCount: 7, re
 const cloud = { recallCount: 8, workingEpisodes: 40, evidenceCount: 3, related: 0.3 };
 
 /** What a preset sets otherwise than the standard. Where the original names a model of others, a local one stands. */
-const presets: Readonly<Record<string, Partial<MemorySettings>>> = {
+export const memoryChanges: Readonly<Record<string, Partial<MemorySettings>>> = {
   standard: {},
   development,
   experiment,
@@ -63,22 +49,28 @@ const presets: Readonly<Record<string, Partial<MemorySettings>>> = {
   quick_experiment: { recallCount: 5, workingEpisodes: 60, evidenceCount: 5, keptJudgements: "all" },
 };
 
-export const memoryPresets: readonly string[] = Object.keys(presets);
+export const memoryPresets: readonly string[] = Object.keys(memoryChanges);
 
 /** A preset's settings with some of them set otherwise. Throws "bad-input" for an unknown name or a value that cannot be. */
 export function memorySettings(preset = "standard", changes: Readonly<Record<string, unknown>> = {}): MemorySettings {
-  const chosen = Object.hasOwn(presets, preset) ? presets[preset] : undefined;
+  const chosen = Object.hasOwn(memoryChanges, preset) ? memoryChanges[preset] : undefined;
   if (chosen === undefined)
     throw new IroriError("bad-input", {
       what: "a preset",
       got: JSON.stringify(preset),
       wanted: memoryPresets.join(", "),
     });
-  const parsed = shape.safeParse({ ...standard, ...chosen, ...changes });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new IroriError("bad-input", {
-    what: `the memory setting ${issue?.path.join(".") || "(all)"}`,
-    got: issue?.message,
+  const unknown = Object.keys(changes).find((key) => !Object.hasOwn(memoryTable, key));
+  if (unknown !== undefined)
+    throw new IroriError("bad-input", {
+      what: "the memory setting (all)",
+      got: `an unknown ${JSON.stringify(unknown)}`,
+      wanted: Object.keys(memoryTable).join(", "),
+    });
+  const given: Readonly<Record<string, unknown>> = { ...chosen, ...changes };
+  const values = Object.entries(memoryTable).map(([key, { rule, fallback }]) => {
+    const value = given[key] === undefined ? fallback : given[key];
+    return [key, rule.parse(value, `the memory setting ${key}`)];
   });
+  return Object.fromEntries(values);
 }

@@ -1,14 +1,12 @@
 // `irori memory stats|doctor|maintain|reindex`: how a memory is, and how it is kept well. It does not know tables.
 import { existsSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { IroriError, seededRandom } from "../../base/mod.ts";
 import { megabytes } from "../../engine/mod.ts";
 import { embedderOf, idMaker, openSqlite, reindex, SLEEP_FADE } from "../../memory/mod.ts";
 import type { Command } from "../command.ts";
 import { columns, listenForStop, print, printJson } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import { homeFolder } from "../settings.ts";
-import { memoryArgs, openMemory, withModels } from "./open.ts";
+import { memoryArgs, openMemory, placeOf, withModels } from "./open.ts";
 
 export const stats: Command = {
   args: memoryArgs,
@@ -93,7 +91,7 @@ export const reindexStore: Command = {
   args: memoryArgs,
   async run(call) {
     const { args } = call;
-    const place = args.text("store") ?? join(homeFolder(), "memory.db");
+    const place = placeOf(call);
     const name = args.text("embedder");
     if (name === undefined)
       throw new IroriError("bad-input", {

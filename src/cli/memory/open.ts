@@ -3,8 +3,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ArgsDef } from "citty";
-import { IroriError, type OnProgress, seededRandom } from "../../base/mod.ts";
-import { type Engine, GREEDY, type Lease } from "../../engine/mod.ts";
+import { IroriError, seededRandom } from "../../base/mod.ts";
+import { GREEDY } from "../../engine/mod.ts";
 import {
   chatWriter,
   type DataStore,
@@ -20,11 +20,11 @@ import {
   type Scope,
   type Writer,
 } from "../../memory/mod.ts";
-import { type MemorySettings, memorySettings } from "../../settings/mod.ts";
+import { type MemorySettings, providerNamed } from "../../settings/mod.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Call } from "../command.ts";
-import { showProgress } from "../progress.ts";
-import { homeFolder, openEngine } from "../settings.ts";
+import { Providers } from "../provider.ts";
+import { settingsOf } from "../settings.ts";
 
 export const memoryArgs = {
   store: {
@@ -43,7 +43,6 @@ export const memoryArgs = {
     valueHint: "NAME",
     description: "extractive, or a model that writes answers (smollm2-135m)",
   },
-  preset: { type: "string", valueHint: "NAME", description: "Settings by name: standard, quick_experiment, minimal …" },
 } as const satisfies ArgsDef;
 
 export const scopeArgs = {
@@ -64,60 +63,48 @@ export interface OpenMemory extends AsyncDisposable {
   readonly settings: MemorySettings;
 }
 
-/** Models are opened where they are needed: an embedder at the first text, a writer at the first answer. */
-class Models implements AsyncDisposable {
-  readonly #call: Call;
-  readonly #onProgress: OnProgress;
-  #engine: Promise<Engine> | undefined;
-  readonly #leases = new Map<string, Promise<Lease>>();
-
-  constructor(call: Call, onProgress: OnProgress) {
-    this.#call = call;
-    this.#onProgress = onProgress;
-  }
-
-  lease(model: string): Promise<Lease> {
-    const known = this.#leases.get(model);
-    if (known !== undefined) return known;
-    this.#engine ??= openEngine(this.#call);
-    const made = this.#engine.then((engine) => engine.lease(model, { onProgress: this.#onProgress }));
-    this.#leases.set(model, made);
-    return made;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const lease of this.#leases.values()) await (await lease.catch(() => undefined))?.[Symbol.asyncDispose]();
-    await (await this.#engine?.catch(() => undefined))?.[Symbol.asyncDispose]();
-  }
-}
-
 const now = (): number => Date.now();
 /** Ids begin with the time; the rest differs from process to process. */
 const random = () => seededRandom(Date.now() * 65_536 + (process.pid % 65_536));
 
-async function embedderNamed(models: Models, name: string, dims?: number): Promise<Embedder> {
+/** Models are opened where they are needed: an embedder at the first text, a writer at the first answer. */
+async function embedderNamed(call: Call, providers: Providers, name: string, dims?: number): Promise<Embedder> {
   if (name === "hashed" || name === hashedEmbedder.id) return hashedEmbedder;
+  const embedder = await providers.embedder(providerNamed(name, settingsOf(call).settings.providers));
   const embed: Embedder["embed"] = async (texts, { signal } = {}) => [
-    ...(await (await models.lease(name)).embed(texts, { signal })).vectors,
+    ...(await embedder.embed(texts, { signal })).vectors,
   ];
-  // of a store that is there the dimension is known: the model is opened at the first text
-  return modelEmbedder(name, dims ?? ((await embed([name]))[0]?.length as number), embed);
+  return modelEmbedder(name, dims ?? (await embedder.dimensions()), embed);
 }
 
-function writerNamed(models: Models, name: string): Writer | undefined {
+async function writerNamed(call: Call, providers: Providers, name: string): Promise<Writer | undefined> {
   if (name === "extractive") return undefined;
+  const generator = await providers.generator(providerNamed(name, settingsOf(call).settings.providers));
   return chatWriter(name, async (messages, { signal }) => {
-    const lease = await models.lease(name);
     const request = {
       prompt: { messages: messages.map((one) => ({ ...one })) },
       seed: 0,
       maxTokens: 256,
       sampling: GREEDY,
     };
-    for await (const event of lease.generate(request, { signal })) if (event.type === "end") return event.text;
+    for await (const event of generator.generate(request, { signal })) if (event.type === "end") return event.text;
     return "";
   });
 }
+
+/** The memory's settings in force, with what the command's own options say. */
+function memorySettingsOf(call: Call): MemorySettings {
+  const { embedder, writer } = settingsOf(call).settings.memory;
+  return {
+    ...settingsOf(call).settings.memory,
+    embedder: call.args.text("embedder") ?? embedder,
+    writer: call.args.text("writer") ?? writer,
+  };
+}
+
+/** The store that the command names, else memory.db of the home. */
+export const placeOf = (call: Call): string =>
+  call.args.text("store") ?? join(settingsOf(call).settings.home, "memory.db");
 
 export interface OpenOptions {
   /** Whether a file that is not there is an error instead of a new memory. Default false. */
@@ -126,44 +113,33 @@ export interface OpenOptions {
 
 export async function openMemory(call: Call, { mustExist = false }: OpenOptions = {}): Promise<OpenMemory> {
   const { args } = call;
-  const given = { embedder: args.text("embedder"), writer: args.text("writer") };
-  const settings = memorySettings(
-    args.text("preset"),
-    Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-  );
-  const place = args.text("store") ?? join(homeFolder(), "memory.db");
-  const progress = showProgress(args.flag("json"));
-  const models = new Models(call, progress.onProgress);
-  const close = async () => {
-    progress[Symbol.dispose]();
-    await models[Symbol.asyncDispose]();
-  };
-  try {
-    const isPostgres = /^postgres(?:ql)?:\/\//.test(place);
-    const known = isPostgres ? undefined : embedderOf(place);
-    if (mustExist && known === undefined && !isPostgres)
-      throw new IroriError("not-found", {
-        what: `no memory in ${place}`,
-        next: "`irori memory add` makes one, or name it with --store",
-      });
-    const name = given.embedder ?? known?.id ?? settings.embedder;
-    const embedder = await embedderNamed(models, name, known?.id === name ? known.dims : undefined);
-    const store = await openStore(place, isPostgres, embedder);
-    const memory = new Memory({
-      ...{ store, embedder, settings, now, random: random(), writer: writerNamed(models, settings.writer) },
-      namespace: args.text("namespace"),
+  const settings = memorySettingsOf(call);
+  const place = placeOf(call);
+  await using stack = new AsyncDisposableStack();
+  const providers = stack.use(new Providers(call));
+  const isPostgres = /^postgres(?:ql)?:\/\//.test(place);
+  const known = isPostgres ? undefined : embedderOf(place);
+  if (mustExist && known === undefined && !isPostgres)
+    throw new IroriError("not-found", {
+      what: `no memory in ${place}`,
+      next: "`irori memory add` makes one, or name it with --store",
     });
-    return {
-      ...{ memory, store, settings },
-      async [Symbol.asyncDispose]() {
-        await store[Symbol.asyncDispose]();
-        await close();
-      },
-    };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const name = args.text("embedder") ?? known?.id ?? settings.embedder;
+  const embedder = await embedderNamed(call, providers, name, known?.id === name ? known.dims : undefined);
+  const store = stack.use(await openStore(place, isPostgres, embedder));
+  const memory = new Memory({
+    ...{
+      store,
+      embedder,
+      settings,
+      now,
+      random: random(),
+      writer: await writerNamed(call, providers, settings.writer),
+    },
+    namespace: args.text("namespace"),
+  });
+  const owned = stack.move();
+  return { memory, store, settings, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function openStore(place: string, isPostgres: boolean, embedder: EmbedderIdentity): Promise<DataStore> {
@@ -178,11 +154,10 @@ export async function withModels<T>(
   call: Call,
   work: (models: { readonly embedder: Embedder; readonly writer: Writer | undefined }) => Promise<T>,
 ): Promise<T> {
-  const { args } = call;
-  using progress = showProgress(args.flag("json"));
-  await using models = new Models(call, progress.onProgress);
-  const embedder = await embedderNamed(models, args.text("embedder") ?? "hashed");
-  return await work({ embedder, writer: writerNamed(models, args.text("writer") ?? "extractive") });
+  const settings = memorySettingsOf(call);
+  await using providers = new Providers(call);
+  const embedder = await embedderNamed(call, providers, settings.embedder);
+  return await work({ embedder, writer: await writerNamed(call, providers, settings.writer) });
 }
 
 /** "2026-11-18", "2026-11-18T10:00", or a time ago: "7d", "12h", "30m", "2w". Throws "bad-input". */
