@@ -111,8 +111,9 @@ export class ServerCall {
   async *#pieces(body: ReadableStream<Uint8Array>, timer: Timer): AsyncGenerator<string, void> {
     try {
       for await (const piece of body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)) {
-        timer.heard();
+        timer.rest(); // a reader who takes his time is not its silence
         yield piece;
+        timer.heard();
       }
     } catch (cause) {
       if (timer.isCancelled) throw cancelled(this.id, timer.caller);
@@ -219,13 +220,16 @@ class Timer {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.#late(`nothing for ${seconds(this.#idleMs)}`), this.#idleMs);
   }
+  rest(): void {
+    clearTimeout(this.#idle);
+  }
   #late(why: string): void {
     this.lateBecause = why;
     this.#own.abort();
   }
   /** Also ends what is still being read. */
   stop(): void {
-    clearTimeout(this.#idle);
+    this.rest();
     clearTimeout(this.#deadline);
     this.#own.abort();
   }
