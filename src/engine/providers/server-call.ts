@@ -28,6 +28,8 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 8_000;
 /** Characters of an error that are read. */
 const TOLD = 2_000;
+/** What `fetch` says of addresses that it will never ask. */
+const IN_VAIN = /bad port|redirect/;
 /** Busy, starting or broken for a moment. */
 const AGAIN = new Set([408, 425, 429, 500, 502, 503, 504]);
 
@@ -61,7 +63,7 @@ export class ServerCall {
       if (!("error" in failure)) return failure;
       const { error, isWorthAnother, waitMs = this.#backOff(attempt) } = failure;
       if (!isWorthAnother) throw error;
-      if (attempt >= retries) throw this.#gaveUp(error, `after ${attempt + 1} attempts`);
+      if (attempt >= retries) throw this.#gaveUp(error, `after ${attempt + 1} ${attempt === 0 ? "attempt" : "attempts"}`);
       if (performance.now() + waitMs > end)
         throw this.#gaveUp(
           error,
@@ -104,7 +106,8 @@ export class ServerCall {
     } catch (cause) {
       timer.stop();
       if (signal?.aborted) throw cancelled(this.id, signal);
-      return { error: this.#broken(cause, timer, "it could not be reached"), isWorthAnother: !timer.isLate };
+      const error = this.#broken(cause, timer, "it could not be reached");
+      return { error, isWorthAnother: !timer.isLate && !IN_VAIN.test(String(error.parts.got)) };
     }
   }
 
