@@ -63,7 +63,8 @@ export class ServerCall {
       if (!("error" in failure)) return failure;
       const { error, isWorthAnother, waitMs = this.#backOff(attempt) } = failure;
       if (!isWorthAnother) throw error;
-      if (attempt >= retries) throw this.#gaveUp(error, `after ${attempt + 1} ${attempt === 0 ? "attempt" : "attempts"}`);
+      if (attempt >= retries)
+        throw this.#gaveUp(error, `after ${attempt + 1} ${attempt === 0 ? "attempt" : "attempts"}`);
       if (performance.now() + waitMs > end)
         throw this.#gaveUp(
           error,
