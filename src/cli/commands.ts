@@ -28,9 +28,14 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Tell what a model is, how it is stored and what memory it needs",
     load: async () => (await import("./show.ts")).show,
   },
+  alias: {
+    usage: "alias NAME --from MODEL",
+    description: "Give a model another name, with a system prompt and ways of answering",
+    load: async () => (await import("./alias.ts")).alias,
+  },
   rm: {
     usage: "rm MODEL",
-    description: "Remove a model and free its bytes",
+    description: "Remove a model and free its bytes, or an alias",
     load: async () => (await import("./rm.ts")).rm,
   },
   tokenize: {

@@ -15,11 +15,12 @@ async function runLs(call: Call): Promise<undefined> {
   startUp.mark("store open");
   const models = [];
   for (const model of await store.list()) models.push(await aboutStored(store, model));
+  const aliases = (await store.aliases()).map(({ format: _, ...alias }) => alias);
   if (args.flag("json")) {
-    printJson({ home: store.home, models });
+    printJson({ home: store.home, models, aliases });
     return;
   }
-  if (models.length === 0) {
+  if (models.length + aliases.length === 0) {
     say(`no models in ${store.home}; \`irori pull smollm2-135m\` fetches a small one`);
     return;
   }
@@ -30,5 +31,6 @@ async function runLs(call: Call): Promise<undefined> {
     license ?? "-",
     pulledAt.slice(0, 10),
   ]);
-  print(columns([["NAME", "SIZE", "PREPARED", "LICENSE", "PULLED"], ...rows], [1]));
+  if (rows.length > 0) print(columns([["NAME", "SIZE", "PREPARED", "LICENSE", "PULLED"], ...rows], [1]));
+  if (aliases.length > 0) print(columns([["ALIAS", "MODEL"], ...aliases.map(({ name, from }) => [name, from])]));
 }

@@ -11,6 +11,7 @@ import { aboutStored } from "./stored.ts";
 const args = {
   model: { type: "positional", description: "Name or source of the model" },
   form: { type: "string", valueHint: "blocks|f32", description: "The form to prepare (default blocks, for serving)" },
+  "accept-terms": { type: "boolean", description: "Accept the terms that the model's licence asks to accept" },
   prepare: { type: "boolean", default: true, description: "Fetch only; the first use prepares" },
 } as const satisfies ArgsDef;
 
@@ -41,5 +42,6 @@ async function runPull(call: Call): Promise<undefined> {
     return;
   }
   const forms = about.forms.map(({ form, bytes }) => `${form} ${megabytes(bytes)}`).join(", ") || "nothing yet";
-  print(`${about.name}: ${megabytes(about.bytes)}, prepared: ${forms}\n`);
+  const license = about.license === undefined ? "licence not told by the source" : `licence ${about.license}`;
+  print(`${about.name}: ${megabytes(about.bytes)}, ${license}, prepared: ${forms}\n`);
 }

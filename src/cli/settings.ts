@@ -1,8 +1,9 @@
 // Arguments as settings, over what the environment, the file and the machine say (machine.ts); engines and leases by them.
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
+import type { Terms } from "../checkpoint/mod.ts";
 import type { Engine, Form, Lease, LeaseForm, LeaseOptions } from "../engine/mod.ts";
-import { openEngine as openEngineHere, readSettings, settingsFilePath } from "../machine.ts";
+import { fetching, openEngine as openEngineHere, readSettings, settingsFilePath } from "../machine.ts";
 import type { Flag, InForce } from "../settings/mod.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
@@ -72,11 +73,24 @@ function flagsOf(args: Arguments): Flag[] {
 }
 
 export async function openEngine(call: Call): Promise<Engine> {
-  const { startUp } = call;
+  const { args, startUp } = call;
   const { settings } = settingsOf(call);
-  const engine = await openEngineHere({ settings, onEvent: (event) => startUp.event(event) });
+  const acceptsTerms = (terms: Terms, model: string) => args.flag("accept-terms") || askForTerms(terms, model, args);
+  const engine = await openEngineHere({
+    settings,
+    fetching: { ...fetching(settings), acceptsTerms },
+    onEvent: (event) => startUp.event(event),
+  });
   startUp.mark("store open");
   return engine;
+}
+
+/** Asks a person; nobody is asked where none can answer. */
+async function askForTerms({ name, url }: Terms, model: string, args: Arguments): Promise<boolean> {
+  if (args.flag("json") || !process.stdin.isTTY || !process.stderr.isTTY) return false;
+  const prompts = await import("@clack/prompts");
+  const message = `${model} is under ${name}: ${url}\nDo you accept them?`;
+  return (await prompts.confirm({ message, initialValue: false })) === true;
 }
 
 /** What is not said is as the settings say. */

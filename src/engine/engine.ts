@@ -1,7 +1,7 @@
 // The engine: models by name, pulled, prepared and opened when first asked for, once for any number of callers.
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
-import { Store, type StoredModel } from "../checkpoint/mod.ts";
+import { type PullOptions, Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
 import type { KvType } from "./kv-cache.ts";
 import { Lease } from "./lease.ts";
@@ -25,8 +25,10 @@ export interface EngineOptions {
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
   readonly libraryPath?: string | undefined;
-  readonly python?: string | undefined;
-  readonly isOffline?: boolean | undefined;
+  /** How models are fetched; absent: as the machine's defaults have it. */
+  readonly fetching?:
+    | Pick<PullOptions, "python" | "isOffline" | "network" | "ollamaModels" | "acceptsTerms">
+    | undefined;
   /** Bytes that what ended answers have read may take, kept for prompts that begin alike. Default 256 MiB. */
   readonly keptBytes?: number | undefined;
   /** Every load and compile, with its cause and duration. */
@@ -81,9 +83,12 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Brings a model's bytes into the store. */
-  async pull(model: string, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
-    const { python, isOffline } = this.#options;
-    return this.store.pull(model, { ...options, python, isOffline });
+  async pull(
+    model: string,
+    { form, ...options }: Pick<LeaseOptions, "form" | "signal" | "onProgress"> = {},
+  ): Promise<StoredModel> {
+    const prefers = form === "f32" ? "safetensors" : "gguf";
+    return this.store.pull(model, { ...this.#options.fetching, prefers, ...options });
   }
 
   /** A lease of a model by name or source: pulled and prepared where it is not, opened where nobody has it open. */
@@ -92,9 +97,11 @@ export class Engine implements AsyncDisposable {
     const start = now();
     const warm = options.warm ?? true;
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
-    const resident = await this.#resident(model, options.form ?? "blocks", options);
+    const alias = await this.store.aliasOf(model);
+    const resident = await this.#resident(alias?.from ?? model, options.form ?? "blocks", options);
     if (warm) resident.warm().catch(() => undefined);
-    return new Lease(resident, this.#options, now() - start);
+    const { system = resident.system, sampling, stop, maxTokens } = alias ?? {};
+    return new Lease(resident, this.#options, now() - start, { system, sampling, stop, maxTokens });
   }
 
   /** Opened once for any number of callers; each has its own progress and its own cancel. */
@@ -122,14 +129,14 @@ export class Engine implements AsyncDisposable {
     const form: Form = leased === "int8" ? "blocks" : leased;
     const answer: Kernels = leased === "int8" ? "int8" : "own";
     const kernels = { answer, prompt: options.hasInt8Prompts ? "int8" : answer } as const;
-    const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
+    const stored = (await this.store.find(model)) ?? (await this.pull(model, { ...options, form }));
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
       const onAny = (event: EngineEvent) => onEvent?.(event);
       return Resident.open({
         ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true },
-        ...{ kernels, kvType: options.kvType },
+        ...{ kernels, kvType: options.kvType, system: stored.system },
         ...{
           turns: this.#turns,
           budgetBytes: () => this.#freeBytes(),
