@@ -11,15 +11,15 @@ import { showProgress } from "./progress.ts";
 
 export { freeBytes, isSpinning } from "../machine.ts";
 
-export const FORMS: readonly Form[] = ["blocks", "f32"];
-const LEASE_FORMS: readonly LeaseForm[] = ["blocks", "int8", "f32"];
+export const FORMS: readonly Form[] = ["blocks", "q8", "q4", "f32"];
+const LEASE_FORMS: readonly LeaseForm[] = ["served", ...FORMS, "int8"];
 
 /** The options that say how a leased model computes. */
 export const leaseArgs = {
   form: {
     type: "string",
-    valueHint: "blocks|int8|f32",
-    description: "The file's own blocks (default), the same weights in 8-bit products, or dequantised in float32",
+    valueHint: "blocks|q8|q4|int8|f32",
+    description: "The file's own blocks or by its size (default), 8-bit products, or dequantised in float32",
   },
 } as const satisfies ArgsDef;
 

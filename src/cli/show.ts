@@ -16,7 +16,11 @@ const args = {
     valueHint: "N",
     description: "Plan the memory for N tokens (default: the model's context)",
   },
-  form: { type: "string", valueHint: "blocks|f32", description: "The form to tell of (default: one that is prepared)" },
+  form: {
+    type: "string",
+    valueHint: "blocks|q8|q4|f32",
+    description: "The form to tell of (default: one that is prepared)",
+  },
 } as const satisfies ArgsDef;
 
 export const show: Command = { args, run: runShow };
@@ -36,7 +40,7 @@ async function runShow(call: Call): Promise<undefined> {
     return;
   }
   const about = await aboutStored(engine.store, stored);
-  const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form ?? "blocks", context });
+  const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form, context });
   if (isJson) printJson({ ...about, isPulled: true, ...inside });
   else print(textOf(stored, inside));
 }
@@ -52,14 +56,14 @@ function catalogEntry(name: string) {
 }
 
 interface Wanted {
-  readonly form: Form;
+  readonly form: Form | undefined;
   readonly context: number | undefined;
 }
 
 async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
   using stop = listenForStop();
   await using lease = await lend(call, engine, { form, warm: false, signal: stop.signal });
-  const { family, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
+  const { family, form: shown, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
   if (context !== undefined && context > config.maxPositions)
     throw new IroriError("bad-input", { what: "--context", got: context, wanted: `at most ${config.maxPositions}` });
   const sizes = Object.values(tensors).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
@@ -67,7 +71,18 @@ async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
   const plan = lease.plan(context ?? config.maxPositions);
   const hasChat = chatTemplate !== undefined;
   const freeNow = freeBytes();
-  return { family, form, parameters, hasChat, config, report, weightBytes, weightSha256, plan, freeBytes: freeNow };
+  return {
+    family,
+    form: shown,
+    parameters,
+    hasChat,
+    config,
+    report,
+    weightBytes,
+    weightSha256,
+    plan,
+    freeBytes: freeNow,
+  };
 }
 
 const rowsOf = (data: object): string[][] =>
@@ -85,12 +100,13 @@ function textOf(stored: StoredModel, inside: Awaited<ReturnType<typeof insideOf>
     ["context", `${config.maxPositions.toLocaleString("en")} tokens`],
     ["chat template", hasChat ? "yes" : "no"],
   ];
-  const types = report.map(({ type, tensors, form, isExact, bytes, note }) => [
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  const types = report.map(({ type, tensors, form, isExact, bytes, note, error }) => [
     `  ${type}`,
     `${tensors} tensor${tensors === 1 ? "" : "s"}`,
     `${form}${isExact ? ", exact" : ", with loss"}`,
     megabytes(bytes),
-    note ?? "",
+    error ? `${percent(error.whole)} off, ${percent(error.worstBlock)} in the worst block` : (note ?? ""),
   ]);
   const items = plan.items.map(({ name, bytes, isMapped }) => [
     `  ${name}`,

@@ -35,12 +35,16 @@ export interface EngineOptions {
   readonly onEvent?: ((event: EngineEvent) => void) | undefined;
 }
 
-/** How a resident model computes: "int8" is made of the prepared form "blocks". */
-export type LeaseForm = Form | "int8";
+/**
+ * How a resident model computes. "served": in the form that is here, else the checkpoint's own blocks, or by the model's size
+ * where it comes as floats. "int8" is made of that form.
+ */
+export type LeaseForm = Form | "served" | "int8";
 
 export interface LeaseOptions {
   /**
-   * Default "blocks": quantised blocks as the file has them, quickest for one answer. "int8": the same weights with one scale a
+   * Default "served": quantised blocks as the checkpoint has them ("blocks"), or of our own where it comes as floats ("q8", "q4"
+   * for large models, floats as they are for very small ones): quickest for one answer. "int8": the same weights with one scale a
    * channel in 8-bit products, quickest for prompts and many answers. "f32": for the lab.
    */
   readonly form?: LeaseForm | undefined;
@@ -98,7 +102,7 @@ export class Engine implements AsyncDisposable {
     const warm = options.warm ?? true;
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
     const alias = await this.store.aliasOf(model);
-    const resident = await this.#resident(alias?.from ?? model, options.form ?? "blocks", options);
+    const resident = await this.#resident(alias?.from ?? model, options.form ?? "served", options);
     if (warm) resident.warm().catch(() => undefined);
     const { system = resident.system, sampling, stop, maxTokens } = alias ?? {};
     return new Lease(resident, this.#options, now() - start, { system, sampling, stop, maxTokens });
@@ -126,10 +130,11 @@ export class Engine implements AsyncDisposable {
 
   async #openResident(model: string, leased: LeaseForm, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
-    const form: Form = leased === "int8" ? "blocks" : leased;
+    const isServed = leased === "served" || leased === "int8";
     const answer: Kernels = leased === "int8" ? "int8" : "own";
     const kernels = { answer, prompt: options.hasInt8Prompts ? "int8" : answer } as const;
-    const stored = (await this.store.find(model)) ?? (await this.pull(model, { ...options, form }));
+    const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
+    const form = isServed ? await this.servingForm(stored) : leased;
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
@@ -155,6 +160,13 @@ export class Engine implements AsyncDisposable {
     });
     onEvent?.({ type: "open", model: stored.name, cause: "first lease", ms: now() - start });
     return resident;
+  }
+
+  /** The form that a model is served in where nobody names one: one that is here, else by what its checkpoint holds. */
+  async servingForm(stored: StoredModel): Promise<Form> {
+    for (const form of ["blocks", "q8", "q4"] as const) if (await this.store.hasPrepared(stored, form)) return form;
+    const { servingForm } = await import("./prepare.ts");
+    return await servingForm(stored.path);
   }
 
   /** The folder of a model's prepared form, written first where it is missing. */

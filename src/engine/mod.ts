@@ -1,6 +1,7 @@
 export type { ContinuationScore } from "./continuations.ts";
 export type { Embeddings, EmbedOptions, Ranked, RerankOptions } from "./embed.ts";
 export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
+export { checkForm, type FormCheck } from "./form-check.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
 export { type Beam, type BeamRequest, type GenerateRequest, Lease, type Prompt, type RankedAnswer } from "./lease.ts";

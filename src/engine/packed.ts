@@ -13,7 +13,7 @@ import { readSealed, writeSealed } from "./sealed.ts";
 import type { Reading } from "./text-graph.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 12;
+export const PACK_VERSION = 13;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {
@@ -90,7 +90,7 @@ export const nameOf = (made: Made): string =>
     : `texts-${made.of}${made.hasTypes ? "-typed" : ""}`;
 
 /** Integer kernels need their own layout; float32 weights run from the file as they are. */
-export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form === "blocks" || kernels === "int8";
+export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form !== "f32" || kernels === "int8";
 
 /** Pages fit one version of the runtime on one kind of CPU. */
 export const packName = ({ runtime, kernels }: PackSite): string =>
