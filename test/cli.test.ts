@@ -356,7 +356,7 @@ const failures: Readonly<
     args: () => ["run", model, "x", "--form", "q3"],
     exit: 2,
     code: "bad-input",
-    says: /blocks or int8 or f32/,
+    says: /served or blocks or q8 or q4 or f32 or int8/,
   },
   "no threads": { args: () => ["run", model, "x", "--threads", "0"], exit: 2, code: "bad-input", says: /--threads/ },
   "an id outside the vocabulary": {

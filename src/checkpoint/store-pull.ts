@@ -77,7 +77,7 @@ export async function pullContent(place: Place, request: ContentRequest): Promis
     ...(fetched.layout === "folder" && { files: fetched.files }),
     place: fetched.inPlace ?? { kind: fetched.layout === "file" ? "blob" : "folder" },
   };
-  await commit(place, reference, reference.place.kind === "in-place" ? undefined : fetched);
+  await commitContent(place, reference, reference.place.kind === "in-place" ? undefined : fetched);
   return reference;
 }
 
@@ -102,7 +102,7 @@ export async function noteFile(place: Place, path: string, options: WorkOptions)
     pulledAt: checkedAt,
     place: { kind: "in-place", path: before.path, stamp: before.stamp, checkedAt },
   };
-  await commit(place, reference, undefined);
+  await commitContent(place, reference, undefined);
   return reference;
 }
 
@@ -197,7 +197,8 @@ async function isWhole(path: string, content: Content, options: WorkOptions = {}
   return true;
 }
 
-async function commit(place: Place, reference: Reference, fetched: Fetched | undefined): Promise<void> {
+/** Bytes into their place, then the reference. */
+export async function commitContent(place: Place, reference: Reference, fetched: Fetched | undefined): Promise<void> {
   await using lock = await lockIn(place, "commit");
   await writeIn(place, reference.name, async () => {
     if (fetched) await settle(lock, fetched, contentPath(place.home, reference));

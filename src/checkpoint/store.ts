@@ -12,11 +12,14 @@ import { type FileSource, formatSource, modelName, parseSource, type Source, sou
 import { hashContent, hashFile } from "./source-file.ts";
 import { type Alias, aliasNames, readAlias, removeAlias, writeAlias } from "./store-alias.ts";
 import { bytesUnder, type Disk, exists, realDisk } from "./store-disk.ts";
+import type { ExportOptions, Imported, ImportOptions } from "./store-export.ts";
 import { type Lock, sweep } from "./store-lock.ts";
 import { lockIn, type Place, publish, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
 import * as prepared from "./store-prepared.ts";
+import { findLeftovers, type Leftover, removeLeftovers } from "./store-prune.ts";
 import { contentOf, noteFile, pullContent, wholeReference } from "./store-pull.ts";
 import { contentPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
+import { forgetUse, lastUse, noteUse } from "./store-used.ts";
 
 export interface StoreOptions {
   /** Milliseconds since 1970; default the machine's. */
@@ -48,6 +51,16 @@ export interface StoredModel {
   readonly pulledAt: number;
   /** True for `file:` models: they stay where they are. */
   readonly isInPlace: boolean;
+}
+
+/** What was removed, or would be. */
+export interface Pruned {
+  readonly models: readonly { readonly name: string; readonly bytes: number }[];
+  readonly leftovers: readonly Leftover[];
+}
+
+export interface ImportedModel extends Omit<Imported, "reference"> {
+  readonly model: StoredModel;
 }
 
 /** What prepared forms are keyed by. */
@@ -138,6 +151,24 @@ export class Store {
     return reference && this.model(reference);
   }
 
+  /** A model that was pulled, by its name or source, whether its bytes are whole or not. */
+  async listed(nameOrSource: string): Promise<StoredModel | undefined> {
+    const source = parseSource((await this.aliasOf(nameOrSource))?.from ?? nameOrSource);
+    const reference = await readReference(this.home, await this.nameOf(source));
+    return reference && this.model(reference);
+  }
+
+  /** Removes a model's bytes, but not its name: the next pull of it fetches them again. A file in place is left alone. */
+  async forgetBytes({ name }: Pick<StoredModel, "name">): Promise<void> {
+    await using _model = await lockIn(this.place, `model-${name}`);
+    await using commit = await lockIn(this.place, "commit");
+    const reference = await readReference(this.home, name);
+    if (reference === undefined || reference.place.kind === "in-place") return;
+    const path = contentPath(this.home, reference);
+    const forget = () => publish(path, join(commit.folder, "damaged"));
+    if (await exists(path)) await writeIn(this.place, `the removal of ${path}`, forget);
+  }
+
   /** Forgets a model and frees what no other model uses, or forgets an alias alone. A file in place is never deleted. */
   async remove(nameOrSource: string): Promise<{ readonly freedBytes: number }> {
     const alias = await this.aliasOf(nameOrSource);
@@ -158,8 +189,81 @@ export class Store {
     return await writeIn(this.place, `the removal of ${name}`, async () => {
       const freedBytes = await bytesUnder(path);
       await rm(path);
+      await forgetUse(this.place, name);
       return { freedBytes: freedBytes + (reference ? await this.free(reference, others, commit) : 0) };
     });
+  }
+
+  /**
+   * What nobody needs: broken-off downloads, bytes and prepared forms without a name, and models that `isKept` does not keep
+   * (default: all are kept). Unless `isDryRun`, it is gone when this returns.
+   */
+  async prune({
+    isKept = () => true,
+    isDryRun = false,
+  }: {
+    readonly isKept?: (model: StoredModel) => boolean;
+    readonly isDryRun?: boolean;
+  } = {}): Promise<Pruned> {
+    const models = (await this.list()).filter((model) => !isKept(model));
+    const gone = new Set(models.map(({ name }) => name));
+    const removed: { name: string; bytes: number }[] = [];
+    for (const { name } of models) if (!isDryRun) removed.push({ name, bytes: (await this.remove(name)).freedBytes });
+    await using commit = await lockIn(this.place, "commit");
+    const references = await this.references();
+    const leftovers = await findLeftovers(this.place, references);
+    if (!isDryRun) await removeLeftovers(this.place, leftovers, commit);
+    else
+      for (const model of models)
+        removed.push({ name: model.name, bytes: await this.bytesOf(model, references, gone) });
+    return { models: removed, leftovers };
+  }
+
+  /** What removing a model frees, `gone` ones beside it. */
+  private async bytesOf(
+    model: StoredModel,
+    references: readonly Reference[],
+    gone: ReadonlySet<string>,
+  ): Promise<number> {
+    const { contentId, path, isInPlace } = model;
+    const isShared = references.some((other) => !gone.has(other.name) && other.contentId === contentId);
+    let bytes = isInPlace || isShared ? 0 : await bytesUnder(path);
+    if (!isShared)
+      for (const form of await this.forms(model)) bytes += await bytesUnder(this.preparedFolder(model, form));
+    return bytes;
+  }
+
+  /** Notes that a model is used now; false where the store cannot be written. */
+  async noteUse({ name }: Pick<StoredModel, "name">): Promise<boolean> {
+    return await noteUse(this.place, name);
+  }
+
+  /** Milliseconds since 1970; undefined where the model was never opened. */
+  async lastUse({ name }: Pick<StoredModel, "name">): Promise<number | undefined> {
+    return await lastUse(this.place, name);
+  }
+
+  /** The prepared forms of a model that are here. */
+  async forms({ contentId }: Keyed): Promise<string[]> {
+    return await prepared.formsOf(this.place, contentId);
+  }
+
+  /** Writes a model and some of its prepared forms into one file, which must not exist. */
+  async exportTo(model: StoredModel, path: string, options: ExportOptions): Promise<{ readonly bytes: number }> {
+    const [reference, { exportModel }] = await Promise.all([
+      readReference(this.home, model.name),
+      import("./store-export.ts"),
+    ]);
+    if (reference === undefined)
+      throw new IroriError("not-found", { what: `${quoted(model.name)} is not in the store` });
+    return await exportModel(this.place, reference, path, options);
+  }
+
+  /** The model of a file that `exportTo` wrote. Throws "bad-file" for any other, and changes nothing then. */
+  async importFrom(path: string, options: ImportOptions): Promise<ImportedModel> {
+    const { importModel } = await import("./store-export.ts");
+    const { reference, ...rest } = await importModel(this.place, path, options);
+    return { model: this.model(reference), ...rest };
   }
 
   /** Hashes the model again; anything but the bytes that were pulled is a bad-file error. */
@@ -250,9 +354,13 @@ export class Store {
   }
 
   private async otherReferences(name: string): Promise<Reference[]> {
+    return await this.references((other) => other !== name);
+  }
+
+  private async references(isWanted: (name: string) => boolean = () => true): Promise<Reference[]> {
     const references: Reference[] = [];
-    for (const other of await referenceNames(this.home)) {
-      const reference = other === name ? undefined : await readReference(this.home, other);
+    for (const name of (await referenceNames(this.home)).filter(isWanted)) {
+      const reference = await readReference(this.home, name);
       if (reference) references.push(reference);
     }
     return references;

@@ -38,6 +38,26 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Remove a model and free its bytes, or an alias",
     load: async () => (await import("./rm.ts")).rm,
   },
+  prune: {
+    usage: "prune",
+    description: "Free what nobody needs; with --keep, models too",
+    load: async () => (await import("./prune.ts")).prune,
+  },
+  verify: {
+    usage: "verify [MODEL]",
+    description: "Compare every hash of a model and its prepared forms",
+    load: async () => (await import("./verify.ts")).verify,
+  },
+  export: {
+    usage: "export MODEL --out F",
+    description: "Write a model and its prepared forms into one file",
+    load: async () => (await import("./export.ts")).exportModel,
+  },
+  import: {
+    usage: "import F",
+    description: "Bring in a model that `export` wrote; needs no network",
+    load: async () => (await import("./import.ts")).importFile,
+  },
   tokenize: {
     usage: "tokenize MODEL [TEXT]",
     description: "Turn a text into token ids, or ids into text (--decode)",

@@ -75,15 +75,20 @@ function flagsOf(args: Arguments): Flag[] {
 export async function openEngine(call: Call): Promise<Engine> {
   const { args, startUp } = call;
   const { settings } = settingsOf(call);
-  const acceptsTerms = (terms: Terms, model: string) => args.flag("accept-terms") || askForTerms(terms, model, args);
   const engine = await openEngineHere({
     settings,
-    fetching: { ...fetching(settings), acceptsTerms },
+    fetching: { ...fetching(settings), acceptsTerms: termsOf(args) },
     onEvent: (event) => startUp.event(event),
   });
   startUp.mark("store open");
   return engine;
 }
+
+/** Whether terms are accepted: by an option, or by a person who is asked. */
+export const termsOf =
+  (args: Arguments) =>
+  (terms: Terms, model: string): boolean | Promise<boolean> =>
+    args.flag("accept-terms") || askForTerms(terms, model, args);
 
 /** Asks a person; nobody is asked where none can answer. */
 async function askForTerms({ name, url }: Terms, model: string, args: Arguments): Promise<boolean> {

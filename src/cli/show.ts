@@ -3,7 +3,7 @@
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { catalog, type StoredModel } from "../checkpoint/mod.ts";
-import { type Engine, type Form, megabytes } from "../engine/mod.ts";
+import { type Engine, type Form, megabytes, type StoredTensor } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { FORMS, freeBytes, lend, openEngine } from "./settings.ts";
@@ -21,6 +21,7 @@ const args = {
     valueHint: "blocks|q8|q4|f32",
     description: "The form to tell of (default: one that is prepared)",
   },
+  tensors: { type: "boolean", description: "List every tensor: its shape and how it is stored" },
 } as const satisfies ArgsDef;
 
 export const show: Command = { args, run: runShow };
@@ -41,8 +42,10 @@ async function runShow(call: Call): Promise<undefined> {
   }
   const about = await aboutStored(engine.store, stored);
   const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form, context });
-  if (isJson) printJson({ ...about, isPulled: true, ...inside });
-  else print(textOf(stored, inside));
+  const { tensors, ...facts } = inside;
+  const listed = args.flag("tensors") ? { tensors: tensors.map(aboutTensor) } : {};
+  if (isJson) printJson({ ...about, isPulled: true, ...facts, ...listed });
+  else print(textOf(stored, inside) + (args.flag("tensors") ? tensorTable(inside) : ""));
 }
 
 function catalogEntry(name: string) {
@@ -72,9 +75,7 @@ async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
   const hasChat = chatTemplate !== undefined;
   const freeNow = freeBytes();
   return {
-    family,
-    form: shown,
-    parameters,
+    ...{ family, form: shown, parameters, tensors: Object.entries(tensors) },
     hasChat,
     config,
     report,
@@ -83,6 +84,33 @@ async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
     plan,
     freeBytes: freeNow,
   };
+}
+
+const rounded = (bits: number) => Number(bits.toFixed(2));
+
+function aboutTensor([name, stored]: readonly [string, StoredTensor]) {
+  const { shape } = stored;
+  const weights = Math.max(
+    1,
+    shape.reduce((a, b) => a * b, 1),
+  );
+  const extents = "values" in stored ? [stored.values] : [stored.codes, stored.scales, stored.mins];
+  const bytes = extents.reduce((sum, extent) => sum + (extent?.length ?? 0), 0);
+  const format = "values" in stored ? undefined : { ...stored.format, hasMins: stored.mins !== undefined };
+  return { name, shape, bytes, bitsPerWeight: rounded((8 * bytes) / weights), ...(format && { format }) };
+}
+
+function tensorTable({ tensors }: Awaited<ReturnType<typeof insideOf>>): string {
+  const rows = tensors
+    .map(aboutTensor)
+    .map(({ name, shape, bytes, bitsPerWeight, format }) => [
+      `  ${name}`,
+      `[${shape.join(", ")}]`,
+      format ? `${format.bits} bit, blocks of ${format.block}${format.hasMins ? ", mins" : ""}` : "float32",
+      `${bitsPerWeight} bits a weight`,
+      megabytes(bytes),
+    ]);
+  return `\ntensors:\n${columns(rows, [4])}`;
 }
 
 const rowsOf = (data: object): string[][] =>

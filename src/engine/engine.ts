@@ -95,6 +95,12 @@ export class Engine implements AsyncDisposable {
     return this.store.pull(model, { ...this.#options.fetching, prefers, ...options });
   }
 
+  /** Fetches the bytes of a model that is here again, in the place of damaged ones; its prepared forms stay. */
+  async refetch(model: StoredModel, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
+    await this.store.forgetBytes(model);
+    return this.pull(model.name, options);
+  }
+
   /** A lease of a model by name or source: pulled and prepared where it is not, opened where nobody has it open. */
   async lease(model: string, options: LeaseOptions = {}): Promise<Lease> {
     const { now } = this.#options;
@@ -149,6 +155,7 @@ export class Engine implements AsyncDisposable {
         },
       });
     };
+    const noted = this.store.noteUse(stored);
     await this.prepare(stored, form, options);
     const start = now();
     const resident = await open().catch(async (error: unknown) => {
@@ -158,6 +165,7 @@ export class Engine implements AsyncDisposable {
       await this.prepare(stored, form, options);
       return open();
     });
+    await noted;
     onEvent?.({ type: "open", model: stored.name, cause: "first lease", ms: now() - start });
     return resident;
   }

@@ -23,5 +23,6 @@ export type { Choice, Constraint, TokenLogprob } from "./sampler.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { SavedChat } from "./saved-chat.ts";
 export type { Score } from "./score.ts";
+export { importModel, type Verified, verifyModel } from "./stored-model.ts";
 export { lossChunks, tokenLoss, tokenLossInputs } from "./token-loss.ts";
 export type { GradientRequest, LogitWeight, Traced, TraceModel, TraceRequest } from "./trace.ts";

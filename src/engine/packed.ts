@@ -129,11 +129,15 @@ export async function writePacked(folder: string, packed: Omit<Packed, "folder">
   await writeJson(join(folder, PAGES), pages);
 }
 
-async function checkFiles(own: string): Promise<void> {
+/** The files of a packed folder that Programs map. Throws "bad-file" where their list is missing or damaged. */
+export async function filesOfPacked(own: string): Promise<readonly MappedFile[]> {
   const files = (await readJson(filesPath(own))) as readonly MappedFile[] | undefined;
-  if (files === undefined)
-    throw new IroriError("bad-file", { what: `${own} lacks its list of files`, next: "it is made anew" });
-  await Promise.all(files.map((file) => checkMapped(join(own, file.name), file)));
+  if (files !== undefined) return files;
+  throw new IroriError("bad-file", { what: `${own} lacks its list of files`, next: "it is made anew" });
+}
+
+async function checkFiles(own: string): Promise<void> {
+  await Promise.all((await filesOfPacked(own)).map((file) => checkMapped(join(own, file.name), file)));
 }
 
 /** What was measured of the packed form; undefined where nothing was. */
