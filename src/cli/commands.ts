@@ -18,6 +18,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Fetch a model and prepare it, so that it opens at once",
     load: async () => (await import("./pull.ts")).pull,
   },
+  setup: {
+    usage: "setup [PRESET]",
+    description: "Fetch and prepare all models that a preset needs; --dry-run tells which",
+    load: async () => (await import("./setup.ts")).setup,
+  },
   ls: {
     usage: "ls",
     description: "List the models of the store",

@@ -4,6 +4,7 @@ import type { ArgsDef } from "citty";
 import { checkForm, megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { listenForStop, print, printJson } from "./output.ts";
+import { prepareModel } from "./prepare.ts";
 import { showProgress } from "./progress.ts";
 import { FORMS, openEngine } from "./settings.ts";
 import { aboutStored } from "./stored.ts";
@@ -36,12 +37,8 @@ async function runPull(call: Call): Promise<undefined> {
     using progress = showProgress(args.flag("json"));
     const options = { form, signal, onProgress: progress.onProgress };
     await engine.pull(model, options);
-    if (args.given("prepare") !== false) {
-      await using lease = await engine.lease(model, { ...options, warm: false });
-      const { familyNamed } = await import("../models/mod.ts");
-      // packs the step for this machine's instruction set; an encoder has none
-      if (familyNamed(lease.manifest.family).head !== undefined) await lease.warm();
-    }
+    if (args.given("prepare") !== false)
+      await prepareModel(engine, model, form, { signal, onProgress: progress.onProgress });
   }
   const check = args.flag("check") ? await checkForm(engine, model, { form, signal }) : undefined;
   const stored = await engine.store.pull(model); // by the name it has now

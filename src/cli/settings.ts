@@ -43,11 +43,12 @@ export function leaseOf(call: Call): Pick<LeaseOptions, "form" | "hasInt8Prompts
 
 const read = new WeakMap<Arguments, InForce>();
 
-/** The settings in force, read once a command. */
-export function settingsOf({ args }: Pick<Call, "args">): InForce {
+/** The settings in force, read once a command; `more` is what it says itself. */
+export function settingsOf({ args }: Pick<Call, "args">, more: readonly Flag[] = []): InForce {
   const known = read.get(args);
   if (known !== undefined) return known;
-  const found = readSettings(saidBy(args));
+  const said = saidBy(args);
+  const found = readSettings({ ...said, flags: [...said.flags, ...more] });
   read.set(args, found);
   return found;
 }
