@@ -225,9 +225,10 @@ export class Store {
     references: readonly Reference[],
     gone: ReadonlySet<string>,
   ): Promise<number> {
-    const { contentId, path, isInPlace } = model;
+    const { name, contentId, path, isInPlace } = model;
     const isShared = references.some((other) => !gone.has(other.name) && other.contentId === contentId);
-    let bytes = isInPlace || isShared ? 0 : await bytesUnder(path);
+    let bytes = await bytesUnder(referencePath(this.home, name));
+    if (!isInPlace && !isShared) bytes += await bytesUnder(path);
     if (!isShared)
       for (const form of await this.forms(model)) bytes += await bytesUnder(this.preparedFolder(model, form));
     return bytes;
