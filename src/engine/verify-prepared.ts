@@ -81,7 +81,8 @@ export async function acceptPrepared(folder: string): Promise<void> {
   } catch (cause) {
     if (cause instanceof IroriError && cause.code !== "unsupported") throw cause;
     // a manifest of another shape than any that is written here
-    const got = cause instanceof Error ? cause.message : String(cause);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const got = message.replace(/\p{Cc}/gu, "�").slice(0, 200); // terminals act on control characters
     throw new IroriError("bad-file", { what: `${folder}: its manifest`, got, wanted: "a prepared model", cause });
   }
 }
