@@ -62,8 +62,7 @@ export async function servingForm(path: string): Promise<Form> {
 export async function prepare(path: string, form: Form, folder: string, options: ConvertOptions): Promise<Manifest> {
   await using checkpoint = await openCheckpoint(path);
   const { family, config } = await identify(checkpoint);
-  const { tokenizer, ...texts } = await readTokenizer(checkpoint, path);
-  if (tokenizer) await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  const texts = await writeTokenizer(checkpoint, path, folder);
   await using file = await MappedFileWriter.create(join(folder, FILES.weights));
   const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
   const { bytes, sha256 } = await file.finish();
@@ -82,6 +81,13 @@ export async function prepare(path: string, form: Form, folder: string, options:
   };
   await writeSealed(join(folder, FILES.manifest), new TextEncoder().encode(JSON.stringify(manifest)));
   return manifest;
+}
+
+/** In a function of its own: a large vocabulary must not stay in memory while weights are converted. */
+async function writeTokenizer(checkpoint: Checkpoint, path: string, folder: string) {
+  const { tokenizer, ...texts } = await readTokenizer(checkpoint, path);
+  if (tokenizer) await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  return texts;
 }
 
 type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer" | "sentence"> & { readonly tokenizer?: Tokenizer };
