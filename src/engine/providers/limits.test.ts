@@ -61,10 +61,10 @@ test("a reader who takes longer than a server may be silent gets the whole answe
     await wait(20);
     response.end(`${piece("b", "stop")}data: [DONE]\n\n`);
   });
-  const generator = serverGenerator({ url: server.url, model: "m", idleMs: 100, retries: 0 });
+  const generator = serverGenerator({ url: server.url, model: "m", idleMs: 1_000, retries: 0 });
   let end: GeneratorEvent | undefined;
   for await (const event of generator.generate(ask)) {
-    if (event.type === "token") await wait(150);
+    if (end === undefined) await wait(1_500);
     end = event;
   }
   assert.ok(end?.type === "end");
