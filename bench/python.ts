@@ -18,7 +18,7 @@ export async function pythonOf(name: string, say: (text: string) => void): Promi
   const [python, stamp] = [join(environment, "bin", "python"), join(environment, ".irori-stamp")];
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return python;
   say(
-    `installing ${name} into bench/peers/.cache (once; 6 GB, most of it torch's GPU libraries, which are not used) …`,
+    `installing ${name} into bench/peers/.cache (once; where torch comes with it 6 GB, most of it GPU libraries that are not used) …`,
   );
   rmSync(environment, { recursive: true, force: true });
   try {

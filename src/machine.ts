@@ -2,7 +2,8 @@
 // command) start from. It does not know arguments; below this floor nothing reads the environment, the clock or the machine.
 import { readFileSync } from "node:fs";
 import { availableParallelism, freemem, homedir } from "node:os";
-import { defaultHome } from "./checkpoint/mod.ts";
+import { join } from "node:path";
+import { defaultHome, type NetworkOptions } from "./checkpoint/mod.ts";
 import type { Engine, EngineOptions } from "./engine/mod.ts";
 import { type InForce, type Settings, type Sources, settingsInForce, settingsPath } from "./settings/mod.ts";
 
@@ -30,6 +31,33 @@ function sourcesHere(options: ReadSettingsOptions): Sources {
 
 export const homeFolder = (): string => readSettings().settings.home;
 
+const proxyNames = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+/** What HF_ENDPOINT, HF_TOKEN and the proxy variables say. */
+function network(): NetworkOptions {
+  const proxies = proxyNames.flatMap((name) => (process.env[name] ? [[name, process.env[name] as string]] : []));
+  return {
+    hubEndpoint: process.env.HF_ENDPOINT,
+    hubToken: process.env.HF_TOKEN,
+    proxies: Object.fromEntries(proxies),
+  };
+}
+
+/** Where Ollama keeps its models: OLLAMA_MODELS, a user's own, the Linux service's. */
+const ollamaModels = (): readonly string[] => [
+  ...(process.env.OLLAMA_MODELS ? [process.env.OLLAMA_MODELS] : []),
+  join(homedir(), ".ollama", "models"),
+  "/usr/share/ollama/.ollama/models",
+];
+
+/** How models are fetched from here. */
+export const fetching = ({ python, offline }: Pick<Settings, "python" | "offline">) => ({
+  python: python ?? undefined,
+  isOffline: offline,
+  network: network(),
+  ollamaModels: ollamaModels(),
+});
+
 /** Memory that can be had without swapping (MemAvailable on Linux), within the container's limit. Mapped pages can be taken back. */
 export function freeBytes(): number {
   const limit = process.constrainedMemory();
@@ -49,14 +77,13 @@ export const isSpinning = ({ spin, threads }: Pick<Settings, "spin" | "threads">
 
 /** Settings as options of an engine. */
 function engineOptions(settings: Settings): EngineOptions {
-  const { home, threads, budgetBytes, keptBytes, offline, python } = settings;
+  const { home, threads, budgetBytes, keptBytes } = settings;
   return {
     ...{ home, threads, keptBytes },
     spinning: isSpinning(settings),
     budgetBytes: budgetBytes === null ? freeBytes : () => Math.min(budgetBytes, freeBytes()),
     now: () => performance.now(),
-    python: python ?? undefined,
-    isOffline: offline,
+    fetching: fetching(settings),
   };
 }
 

@@ -227,6 +227,46 @@ test("a reader who goes away ends the run without a word", async () => {
   assert.deepEqual([code, signal, errors], [0, null, ""]);
 });
 
+test("an alias answers as it says, is listed, and goes without its model", () => {
+  const made = irori([
+    "alias",
+    "brief",
+    "--from",
+    model,
+    "--system",
+    "the hat",
+    "--max-tokens",
+    "5",
+    "--temperature",
+    "0",
+    "--json",
+  ]);
+  assert.equal(made.status, 0, made.stderr);
+  const from = `file:${model.replace(/^file:/, "")}`;
+  assert.deepEqual(JSON.parse(made.stdout), {
+    name: "brief",
+    from,
+    system: "the hat",
+    sampling: { temperature: 0 },
+    maxTokens: 5,
+  });
+  const answer = JSON.parse(irori(["run", "brief", "in", "--json"]).stdout);
+  const plain = JSON.parse(
+    irori(["run", model, "in", "--system", "the hat", "--temperature", "0", "--max-tokens", "5", "--json"]).stdout,
+  );
+  assert.deepEqual([answer.ids, answer.ids.length], [plain.ids, 5]);
+  const more = JSON.parse(irori(["run", "brief", "in", "--max-tokens", "7", "--json"]).stdout);
+  assert.equal(more.ids.length, 7);
+  const listed = JSON.parse(irori(["ls", "--json"]).stdout);
+  assert.deepEqual(
+    listed.aliases.map(({ name }: { name: string }) => name),
+    ["brief"],
+  );
+  assert.equal(irori(["rm", "brief", "--yes"]).status, 0);
+  const left = JSON.parse(irori(["ls", "--json"]).stdout);
+  assert.deepEqual([left.aliases.length, left.models.length], [0, listed.models.length]);
+});
+
 test("nobody reading stderr is no reason to stop: the answer is whole", async () => {
   const child = start(["run", model, "the hat", "--raw", ...greedy, "40", "--json"]);
   child.stderr.destroy();
@@ -316,7 +356,7 @@ const failures: Readonly<
     args: () => ["run", model, "x", "--form", "q3"],
     exit: 2,
     code: "bad-input",
-    says: /blocks or int8 or f32/,
+    says: /served or blocks or q8 or q4 or f32 or int8/,
   },
   "no threads": { args: () => ["run", model, "x", "--threads", "0"], exit: 2, code: "bad-input", says: /--threads/ },
   "an id outside the vocabulary": {

@@ -30,6 +30,8 @@ const prints: Readonly<Record<string, RegExp>> = {
   "15-mock.ts":
     /The hearth stood in the middle of the house\.\nいろりは.*\nThe hearth stood in the middle \[1\]\. \(7 words, stop\)/,
   "16-server.ts": /The fire never goes out\.\nasked 2 times, stopped by stop/,
+  "20-memory.ts":
+    /five in the morning\. \[1\]\n.*six in the morning\. \[1\]\nas of before: [^6]*five in the morning\. \[1\]\n(?!.*violin\. \[)/,
   "40-serve.ts": /hearth[\s\S]*\n40 tokens in the lane batch/,
 };
 

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { seededRandom } from "../src/base/mod.ts";
 import {
   type Embedder,
   Engine,
@@ -147,6 +148,33 @@ test("a model of this machine is loaded once for any number of providers and cal
   assert.equal(loads, 1);
 });
 
+test("a provider takes one lease for all its callers, gives it back, and tries again after one that failed", async () => {
+  let [taken, given] = [0, 0];
+  let isBroken = true;
+  const counting: Pick<Engine, "lease"> = {
+    lease: async (model, options) => {
+      taken++;
+      if (isBroken) throw new Error("not yet");
+      const lease = await engine.lease(model, options);
+      return new Proxy(lease, {
+        get(target, name) {
+          if (name === Symbol.asyncDispose) given++;
+          const value = Reflect.get(target, name, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    },
+  };
+  const generator = localGenerator(counting, tiny, { form: "f32" });
+  assert.equal(taken, 0, "nothing is taken before it is asked");
+  await assert.rejects(all(generator, ask({ maxTokens: 2 })), /not yet/);
+  isBroken = false;
+  await Promise.all(Array.from({ length: 4 }, () => all(generator, ask({ maxTokens: 2 }))));
+  await all(generator, ask({ maxTokens: 2 }));
+  await generator[Symbol.asyncDispose]();
+  assert.deepEqual([taken, given], [2, 1]);
+});
+
 test("a script gives its answers one after the other, over and over; what a mock cannot do it says", async () => {
   await using mock = mockGenerator(["first", "second"]);
   const texts: string[] = [];
@@ -194,7 +222,9 @@ for (const [name, open] of Object.entries(embedders))
   });
 
 describe("a server that misbehaves", () => {
-  const quick = { deadlineMs: 5_000, idleMs: 150, retries: 3 };
+  const quick = { deadlineMs: 5_000, idleMs: 20_000, retries: 3 };
+  /** A silence that is soon too long: only for those that are silent, for a busy machine is slow too. */
+  const hurried = { idleMs: 150 };
   const said = async (more: Partial<ServerOptions> = {}, request = ask()): Promise<Generated> => {
     await using generator = serverGenerator(serverOf({ ...quick, ...more }));
     return endOf(await all(generator, request));
@@ -238,7 +268,8 @@ describe("a server that misbehaves", () => {
     test(`${JSON.stringify(mischief)} is a sentence that names it`, async () => {
       server.mischief = mischief;
       try {
-        await assert.rejects(said(), (error: Error & { code: string }) => {
+        const isSilent = mischief?.kind === "stall" || mischief?.kind === "silent";
+        await assert.rejects(said(isSilent ? hurried : {}), (error: Error & { code: string }) => {
           assert.match(error.message, wanted.message);
           assert.equal(error.code, wanted.code);
           return true;
@@ -254,6 +285,8 @@ describe("a server that misbehaves", () => {
       said({}, ask({ maxTokens: 4 })),
       /its answer is not as long as it says: got 7000 tokens, wanted at most 4/,
     );
+    server.mischief = { kind: "uncounted" };
+    await assert.rejects(said(), /got 0 tokens for \d+ characters, wanted 1 or more/);
     server.mischief = undefined;
   });
 
@@ -268,6 +301,28 @@ describe("a server that misbehaves", () => {
       assert.equal((await said()).text, WORDS, JSON.stringify(mischief));
       assert.equal(server.asked.length, mischief.times + 1);
     }
+    server.mischief = undefined;
+  });
+
+  test("waits grow and are drawn: callers who failed together do not come back together", async () => {
+    server.mischief = { kind: "status", status: 503 };
+    const waitsOf = async (seed: number): Promise<readonly number[]> => {
+      server.calls.length = 0;
+      await assert.rejects(said({ seed }), /after 4 attempts/);
+      return server.calls.slice(1).map(({ atMs }, i) => atMs - (server.calls[i]?.atMs as number));
+    };
+    for (const seed of [1, 2]) {
+      const random = seededRandom(seed);
+      const waits = await waitsOf(seed);
+      assert.equal(waits.length, 3);
+      // never sooner than drawn: the n-th wait is 250 · 2^n ms at most, times the n-th draw (a timer may be a millisecond early)
+      for (const [n, wait] of waits.entries()) assert.ok(wait >= 250 * 2 ** n * random.next() - 2, `${seed}: ${wait}`);
+    }
+    server.mischief = { kind: "status", status: 429, times: 1, retryAfter: "0.3" };
+    server.calls.length = 0;
+    assert.equal((await said()).text, WORDS);
+    const [first, second] = server.calls.map(({ atMs }) => atMs) as [number, number];
+    assert.ok(second - first >= 298, "as late as it wants");
     server.mischief = undefined;
   });
 
@@ -286,17 +341,22 @@ describe("a server that misbehaves", () => {
   });
 
   test("nobody at the address", async () => {
-    await assert.rejects(
-      said({ url: "http://127.0.0.1:1/v1", retries: 1 }),
-      /it could not be reached.*after 2 attempts/,
-    );
+    const gone = await openaiServer();
+    await gone[Symbol.asyncDispose]();
+    for (const url of [gone.url, gone.url.replace("127.0.0.1", "localhost")]) {
+      const refused = /#m: it could not be reached: got .*ECONNREFUSED.*after 2 attempts/;
+      await assert.rejects(said({ url, retries: 1 }), refused);
+      await assert.rejects(serverEmbedder(serverOf({ url, retries: 1 })).embed(["a"]), refused);
+    }
   });
 
   test("it is told what was asked, and the key; what OpenAI's API has no word for is refused", async () => {
     server.asked.length = 0;
+    server.calls.length = 0;
     const sampling = { temperature: 0.5, topK: 3, logitBias: { 5: Number.NEGATIVE_INFINITY } };
     await said({ key: "secret" }, ask({ sampling, maxTokens: 3, stop: ["x"], ignoreEos: true }));
     const [body] = server.asked;
+    assert.equal(server.calls[0]?.authorization, "Bearer secret");
     assert.deepEqual(
       [
         body?.model,
@@ -310,6 +370,9 @@ describe("a server that misbehaves", () => {
       ],
       ["m", true, 3, 0.5, 3, ["x"], { 5: -100 }, 7],
     );
+    server.mischief = { kind: "status", status: 401 };
+    await assert.rejects(said({ key: "secret" }), ({ message }: Error) => !message.includes("secret"));
+    server.mischief = undefined;
     await assert.rejects(said({}, ask({ banned: [[1]] })), /cannot be asked for banned/);
   });
 
@@ -326,6 +389,9 @@ describe("a server that misbehaves", () => {
       /#m: what it sends are no vectors of the texts: got 1 vectors, wanted one for each of 2/,
     );
     await refused({ kind: "vectors", data: [vector(0, 1), vector(1, 1, 2)] }, /a vector: got 2 numbers, wanted 1/);
+    await refused({ kind: "vectors", data: [vector(0, 1), vector(1, 1), vector(2, 1)] }, /got 3 vectors, wanted one/);
+    await refused({ kind: "vectors", data: [vector(0, 1e39), vector(1, 1)] }, /a vector that is not finite/);
+    await refused({ kind: "vectors", data: [vector(0), vector(1)] }, /a vector: got 0 numbers, wanted 1 or more/);
     await refused({ kind: "vectors", data: [vector(0, 1), vector(1, null)] }, /no vectors of the texts: got data\.1/);
     await refused({ kind: "vectors", data: [vector(0, 1), vector(1, "1")] }, /no vectors of the texts/);
     await refused({ kind: "cut" }, /its answer was cut off/);

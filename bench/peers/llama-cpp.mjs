@@ -22,11 +22,17 @@ let vocabSize;
 let opened;
 let many;
 
+/** What the file says of its architecture. */
+function settings() {
+  const { metadata } = model.fileInfo;
+  return metadata[metadata.general.architecture] ?? {};
+}
+
 async function open({ opening }) {
   opened = opening;
   llama = await getLlama({ ...LLAMA_SETTINGS, maxThreads: opening.threads });
   model = await llama.loadModel({ ...MODEL_SETTINGS, modelPath: opening.path });
-  vocabSize = model.fileInfo.metadata.llama?.vocab_size ?? model.fileInfo.metadata.tokenizer.ggml.tokens.length;
+  vocabSize = settings().vocab_size ?? model.fileInfo.metadata.tokenizer.ggml.tokens.length;
   const context = await model.createContext({ ...CONTEXT_SETTINGS, contextSize: CONTEXT, threads: opening.threads });
   sequence = context.getSequence();
 }
@@ -88,9 +94,10 @@ async function prefill() {
 
 async function memory() {
   await prefill();
-  const { embedding_length: width, block_count: layers, attention } = model.fileInfo.metadata.llama;
-  // keys and values of every layer in float16
-  const kvBytes = ((layers * 2 * width * attention.head_count_kv) / attention.head_count) * CONTEXT * 2;
+  const { embedding_length: width, block_count: layers, attention } = settings();
+  const headSize = attention.key_length ?? width / attention.head_count;
+  // keys and values of every layer in float16, windows not counted
+  const kvBytes = layers * 2 * headSize * attention.head_count_kv * CONTEXT * 2;
   return { bytes: privateBytes(), kvBytes };
 }
 

@@ -7,6 +7,8 @@ export type ErrorCode =
   | "not-found" // a model, source or file does not exist
   | "unsupported" // understood, but not something Irori does
   | "no-room" // memory or context would not fit
+  | "conflict" // somebody else changed the thing in between
+  | "busy" // somebody else holds it, and did not let go in time
   | "io" // the disk or the network refused
   | "library" // a native library is missing or answered with an error
   | "cancelled"; // the caller stopped it

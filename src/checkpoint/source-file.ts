@@ -98,6 +98,11 @@ async function filesOf(path: string): Promise<FoundFile[]> {
   return files;
 }
 
+/** The files that a model at this path is read from, by their names; "" where it is one file. */
+export async function namesOfFiles(path: string): Promise<string[]> {
+  return (await filesOf(path)).map(({ name }) => name);
+}
+
 /** SHA-256 of the file, or of its length, time, head and tail where it is large. */
 async function contentOf(
   file: FoundFile,

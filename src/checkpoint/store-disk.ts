@@ -1,7 +1,7 @@
 // Writing on the store's disk: room is asked for first, failures are sentences with numbers, renames are durable.
 // It does not know what is written.
 
-import { open, readdir, rm, stat, statfs } from "node:fs/promises";
+import { constants, type FileHandle, open, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
 
@@ -10,10 +10,16 @@ export interface Disk {
   freeBytes(folder: string): Promise<number>;
   /** Creates a file that must not exist. */
   create(path: string): Promise<DiskFile>;
+  /** Opens a file for writing anywhere in it; it is made where it is missing. */
+  edit(path: string): Promise<DiskFile>;
+  /** A small file that is replaced as a whole. */
+  replace(path: string, text: string): Promise<void>;
 }
 
 export interface DiskFile {
+  /** At the end of what was written before. */
   write(bytes: Uint8Array): Promise<void>;
+  writeAt(bytes: Uint8Array, position: number): Promise<void>;
   /** Flushes to the device. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -24,19 +30,31 @@ export const realDisk: Disk = {
     const { bavail, bsize } = await statfs(folder);
     return bavail * bsize;
   },
-  async create(path) {
-    const handle = await open(path, "wx");
-    return {
-      async write(bytes) {
-        for (let done = 0; done < bytes.length; ) {
-          done += (await handle.write(bytes, done, bytes.length - done)).bytesWritten;
-        }
-      },
-      sync: () => handle.sync(),
-      close: () => handle.close(),
-    };
+  create: async (path) => diskFile(await open(path, "wx")),
+  edit: async (path) => diskFile(await open(path, constants.O_RDWR | constants.O_CREAT)),
+  async replace(path, text) {
+    const beside = `${path}.new`;
+    await writeFile(beside, text, { flush: true });
+    await rename(beside, path);
   },
 };
+
+function diskFile(handle: FileHandle): DiskFile {
+  let end = 0;
+  const writeAt = async (bytes: Uint8Array, position: number) => {
+    for (let done = 0; done < bytes.length; )
+      done += (await handle.write(bytes, done, bytes.length - done, position + done)).bytesWritten;
+  };
+  return {
+    async write(bytes) {
+      await writeAt(bytes, end);
+      end += bytes.length;
+    },
+    writeAt,
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
 
 export interface WriteIntent {
   readonly disk: Disk;
@@ -47,13 +65,23 @@ export interface WriteIntent {
   readonly neededBytes?: number | undefined;
 }
 
+/** Errors of the store's own disk: another source would not help. */
+const ourDisk = new WeakSet<IroriError>();
+export const isOurDisk = (error: IroriError): boolean => ourDisk.has(error);
+
+function diskError(...args: ConstructorParameters<typeof IroriError>): IroriError {
+  const error = new IroriError(...args);
+  ourDisk.add(error);
+  return error;
+}
+
 /** Refuses a write that cannot fit before it begins. */
 export async function checkRoom(intent: WriteIntent): Promise<void> {
   const { disk, folder, writing, neededBytes } = intent;
   if (neededBytes === undefined) return;
   const free = await disk.freeBytes(folder);
   if (free >= neededBytes) return;
-  throw new IroriError("io", {
+  throw diskError("io", {
     what: `${folder}: no room for ${writing}`,
     got: `${free} bytes free`,
     wanted: `${neededBytes}`,
@@ -69,7 +97,7 @@ export async function writing<T>(intent: WriteIntent, write: () => Promise<T>): 
     if (cause instanceof IroriError) throw cause;
     const { code, syscall } = cause as NodeJS.ErrnoException;
     if (code === undefined || syscall === undefined) throw cause; // not the disk's: a fault of the program
-    throw new IroriError("io", {
+    throw diskError("io", {
       what: `${intent.folder}: writing ${intent.writing} failed`,
       got: `${code}${await figures(intent)}`,
       next: nextStep(code),

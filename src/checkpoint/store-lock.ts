@@ -2,7 +2,7 @@
 // file of a name never used before and withdraws where it then sees another: nothing is ever taken away from a name.
 // It does not know what is done under the lock.
 
-import { mkdir, open, readdir, rm, utimes } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
@@ -78,7 +78,10 @@ export class Lock implements AsyncDisposable {
   }
 }
 
-/** Removes what dead processes left. */
+/** Pieces of downloads that nobody went on with for so long are removed. */
+const partialLifeMs = 14 * 24 * 60 * 60_000;
+
+/** Removes what dead processes left, but pieces of downloads: the next one goes on with them. */
 export async function sweep(home: string, clock: () => number): Promise<void> {
   for (const tag of await readdir(join(home, "staging"))) {
     const path = join(home, "staging", tag);
@@ -88,6 +91,17 @@ export async function sweep(home: string, clock: () => number): Promise<void> {
   for (const name of await readdir(join(home, "locks"))) {
     const path = join(home, "locks", name);
     if (!(await isOwnerAlive(name.slice(name.indexOf("~") + 1), path, clock()))) await rm(path, { force: true });
+  }
+  await sweepPartial(home, clock());
+}
+
+async function sweepPartial(home: string, now: number): Promise<void> {
+  const held = await readdir(join(home, "locks"));
+  for (const key of await readdir(join(home, "partial"))) {
+    const path = join(home, "partial", key);
+    const touched = await stat(join(path, "state.json")).catch(() => stat(path).catch(() => undefined)); // just gone
+    if (touched && now - touched.mtimeMs > partialLifeMs && !held.some((name) => name.startsWith(`partial-${key}~`)))
+      await removeTree(path);
   }
 }
 

@@ -21,7 +21,7 @@ export interface WorkOptions {
   readonly onProgress?: OnProgress | undefined;
 }
 
-export const storeFolders = ["blobs", "models", "prepared", "staging", "locks"] as const;
+export const storeFolders = ["blobs", "models", "prepared", "partial", "staging", "locks"] as const;
 
 /** Taken in this order where several are held: a model's or a prepared form's, then "commit". */
 export async function lockIn(place: Place, key: string, options: WorkOptions = {}): Promise<Lock> {

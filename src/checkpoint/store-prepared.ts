@@ -44,20 +44,38 @@ export async function writePrepared(
 
 /** Takes the folder out of sight first: nobody ever sees half of it. */
 export async function removePrepared(place: Place, key: PreparedKey): Promise<void> {
-  await using lock = await lockIn(place, `prepared-${folderName(key)}`);
-  const folder = preparedFolder(place, key);
+  await removeFolder(place, folderName(key));
+}
+
+/** Removes a prepared form by the name of its folder. */
+export async function removeFolder(place: Place, name: string): Promise<void> {
+  await using lock = await lockIn(place, `prepared-${name}`);
+  const folder = join(place.home, "prepared", name);
   if (!(await exists(folder))) return;
   await writeIn(place, `the removal of ${folder}`, () => publish(folder, join(lock.folder, "old")));
+}
+
+/** The prepared forms that are here: their folders' names, and which of a content. */
+export async function preparedForms(place: Place): Promise<{ name: string; id: string; form: string }[]> {
+  const names = await readdir(join(place.home, "prepared"));
+  return names.flatMap((name) => {
+    const [, id, form] = /^([0-9a-f]{24})-([a-z0-9][a-z0-9._-]{0,60})$/.exec(name) ?? [];
+    return id === undefined || form === undefined ? [] : [{ name, id, form }]; // others are not ours
+  });
+}
+
+/** The forms of a content that are here. */
+export async function formsOf(place: Place, contentId: string): Promise<string[]> {
+  return (await preparedForms(place)).filter(({ id }) => id === shortId(contentId)).map(({ form }) => form);
 }
 
 /** Removes every form of a content; returns the bytes that they took. */
 export async function removeForms(place: Place, contentId: string): Promise<number> {
   let bytes = 0;
-  for (const name of await readdir(join(place.home, "prepared"))) {
-    if (!name.startsWith(`${shortId(contentId)}-`)) continue;
-    const form = name.slice(shortId(contentId).length + 1);
+  for (const { name, id } of await preparedForms(place)) {
+    if (id !== shortId(contentId)) continue;
     bytes += await bytesUnder(join(place.home, "prepared", name));
-    await removePrepared(place, { contentId, form });
+    await removeFolder(place, name);
   }
   return bytes;
 }
@@ -72,6 +90,6 @@ function folderName({ contentId, form }: PreparedKey): string {
 }
 
 /** 96 bits of the content's hash: as good as all, and a path that people can read. */
-function shortId(contentId: string): string {
+export function shortId(contentId: string): string {
   return contentId.slice(0, 24);
 }

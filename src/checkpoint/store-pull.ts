@@ -1,35 +1,30 @@
 // Bringing a model into the store: its bytes fetched under the model's lock, or a file in place that is hashed and noted.
 // Bytes first, reference last: a reference never names bytes that are not there.
 
-import { stat } from "node:fs/promises";
+import { link, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError, type OnProgress } from "../base/mod.ts";
 import type { CatalogEntry } from "./catalog.ts";
 import { bytesOf, type Content, contentIdOf } from "./content.ts";
-import { formatSource, modelName, parseSource, type Source } from "./source.ts";
+import { networkOf } from "./network.ts";
+import type { PullOptions } from "./pull-options.ts";
+import { formatSource, modelName, type OllamaSource, parseSource, type Source } from "./source.ts";
 import { hashContent, hashFile, identifyFile } from "./source-file.ts";
 import { exists, syncTree } from "./store-disk.ts";
 import type { Fetched } from "./store-fetch.ts";
 import type { Lock } from "./store-lock.ts";
 import { lockIn, type Place, publish, type WorkOptions, writeIn, writeWhole } from "./store-place.ts";
 import { contentPath, type Reference, readReference, referencePath } from "./store-reference.ts";
+import { requireTerms } from "./store-terms.ts";
 
 /** A stamp made within this time of the file's last change may miss the next one. */
 const stampTrustMs = 2_000;
-
-export interface PullOptions extends WorkOptions {
-  /** The Python whose pip fetches packages; default: python3, then python. */
-  readonly python?: string | undefined;
-  /** Nothing is fetched: what is not on this disk is an error. */
-  readonly isOffline?: boolean | undefined;
-}
 
 export interface ContentRequest {
   readonly name: string;
   readonly source: Source;
   readonly entry: CatalogEntry | undefined;
-  readonly python: string | undefined;
-  readonly isOffline: boolean;
+  readonly options: PullOptions;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
 }
@@ -62,9 +57,12 @@ export async function pullContent(place: Place, request: ContentRequest): Promis
   await using lock = await lockIn(place, `model-${name}`, { signal, onProgress });
   const known = await wholeReference(place, name);
   if (known) return known;
+  await requireTerms(place, entry, request.options);
   const here = entry && (await wholeContent(place, entry, request));
-  const fetched = here ?? (await fetchInto(place, lock, request));
-  const about = entry && { license: entry.license, family: entry.family, description: entry.description };
+  const fetched: Found = here ?? (await bytesInto(place, lock, request));
+  const about = entry
+    ? { license: entry.license, family: entry.family, description: entry.description }
+    : { ...(fetched.license !== undefined && { license: fetched.license }) };
   const contentId = contentIdOf(fetched);
   const reference: Reference = {
     format: 1,
@@ -74,11 +72,12 @@ export async function pullContent(place: Place, request: ContentRequest): Promis
     ...(fetched.layout === "file" && { sha256: contentId }),
     contentId,
     ...about,
+    ...(fetched.system !== undefined && { system: fetched.system }),
     pulledAt: place.clock(),
     ...(fetched.layout === "folder" && { files: fetched.files }),
-    place: { kind: fetched.layout === "file" ? "blob" : "folder" },
+    place: fetched.inPlace ?? { kind: fetched.layout === "file" ? "blob" : "folder" },
   };
-  await commit(place, reference, fetched);
+  await commitContent(place, reference, reference.place.kind === "in-place" ? undefined : fetched);
   return reference;
 }
 
@@ -103,22 +102,83 @@ export async function noteFile(place: Place, path: string, options: WorkOptions)
     pulledAt: checkedAt,
     place: { kind: "in-place", path: before.path, stamp: before.stamp, checkedAt },
   };
-  await commit(place, reference, undefined);
+  await commitContent(place, reference, undefined);
   return reference;
 }
 
+/** What is to be settled in the store, or is used where another program keeps it. */
+interface Found extends Fetched {
+  readonly system?: string | undefined;
+  readonly inPlace?: Extract<Reference["place"], { kind: "in-place" }> | undefined;
+}
+
+async function bytesInto(place: Place, lock: Lock, request: ContentRequest): Promise<Found> {
+  const { source } = request;
+  return await (source.kind === "ollama" ? ollamaInto(place, lock, source, request) : fetchInto(place, lock, request));
+}
+
+/** Ollama's blob, linked where the disk allows it, else used where it is: it is never copied. */
+async function ollamaInto(place: Place, lock: Lock, source: OllamaSource, request: ContentRequest): Promise<Found> {
+  const { findOllama } = await import("./source-ollama.ts");
+  const model = await findOllama(source, request.options.ollamaModels ?? []);
+  const { path, bytes, sha256, license, system } = model;
+  const before = await identifyFile(path);
+  const checkedAt = place.clock();
+  const got = await hashFile(path, request);
+  if (got !== sha256) {
+    const next = `it may be half written: ollama pull ${source.name}`;
+    throw new IroriError("bad-file", { what: `${path}: sha256 of Ollama's blob`, got, wanted: sha256, next });
+  }
+  const found = { layout: "file", files: [{ name: "", bytes, sha256 }], license, system } as const;
+  const linked = join(lock.folder, "linked");
+  if (await isLinked(before.path, linked)) return { ...found, path: linked };
+  return {
+    ...found,
+    path: before.path,
+    inPlace: { kind: "in-place", path: before.path, stamp: before.stamp, checkedAt },
+  };
+}
+
+/** Another name for the same bytes, which stays when theirs goes; false where the disk or its owner does not let us. */
+async function isLinked(from: string, to: string): Promise<boolean> {
+  return link(from, to).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (["EXDEV", "EPERM", "EACCES", "ENOTSUP", "EMLINK", "ENOSYS", "EOPNOTSUPP"].includes(error.code ?? ""))
+        return false;
+      throw error;
+    },
+  );
+}
+
 async function fetchInto(place: Place, lock: Lock, request: ContentRequest): Promise<Fetched> {
-  const { source, entry, ...others } = request;
+  const { name, source, entry, options, signal, onProgress } = request;
+  // archives and clients load only to fetch
+  const [{ fetchContent }, { Http }] = await Promise.all([import("./store-fetch.ts"), import("./http.ts")]);
+  const http = new Http(networkOf(options.network));
   const fetch = {
-    ...others,
+    ...{ name, signal, onProgress, http, disk: place.disk, clock: place.clock },
     mirrors: entry ? entry.sources.map(parseSource) : [source],
     wanted: entry,
     folder: lock.folder,
-    disk: place.disk,
     onClient: (pid: number) => lock.noteClient(pid),
+    lockPartial: (key: string) => lockPartial(place, key, { signal, onProgress }),
+    python: options.python,
+    isOffline: options.isOffline ?? false,
+    prefers: options.prefers ?? "gguf",
+    known: place.catalog.map((each) => each.name),
   };
-  const { fetchContent } = await import("./store-fetch.ts"); // archives and clients, only to fetch
-  return await writeIn(place, request.name, () => fetchContent(fetch), entry && bytesOf(entry));
+  try {
+    return await writeIn(place, name, () => fetchContent(fetch), entry && bytesOf(entry));
+  } finally {
+    http.close();
+  }
+}
+
+/** The pieces of one download, held by one process at a time. */
+async function lockPartial(place: Place, key: string, options: WorkOptions) {
+  const lock = await lockIn(place, `partial-${key}`, options);
+  return { folder: join(place.home, "partial", key), [Symbol.asyncDispose]: () => lock[Symbol.asyncDispose]() };
 }
 
 /** A catalog entry's bytes that are here already, left by a pull that was killed before its last step. */
@@ -137,7 +197,8 @@ async function isWhole(path: string, content: Content, options: WorkOptions = {}
   return true;
 }
 
-async function commit(place: Place, reference: Reference, fetched: Fetched | undefined): Promise<void> {
+/** Bytes into their place, then the reference. */
+export async function commitContent(place: Place, reference: Reference, fetched: Fetched | undefined): Promise<void> {
   await using lock = await lockIn(place, "commit");
   await writeIn(place, reference.name, async () => {
     if (fetched) await settle(lock, fetched, contentPath(place.home, reference));

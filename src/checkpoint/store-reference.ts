@@ -19,6 +19,8 @@ export interface Reference {
   readonly license?: string;
   readonly family?: string;
   readonly description?: string;
+  /** What the model's maker puts in front of a chat. */
+  readonly system?: string;
   readonly pulledAt: number;
   /** Of a folder in the store: what it holds. */
   readonly files?: readonly ContentFile[];
@@ -57,6 +59,7 @@ const checks: Readonly<Record<keyof Reference, Check>> = {
   license: optional(isText),
   family: optional(isText),
   description: optional(isText),
+  system: optional(isText),
   pulledAt: isNumber,
   files: optional((value) => Array.isArray(value) && value.every(isContentFile)),
   place: (value) => {

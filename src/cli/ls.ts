@@ -15,20 +15,23 @@ async function runLs(call: Call): Promise<undefined> {
   startUp.mark("store open");
   const models = [];
   for (const model of await store.list()) models.push(await aboutStored(store, model));
+  const aliases = (await store.aliases()).map(({ format: _, ...alias }) => alias);
   if (args.flag("json")) {
-    printJson({ home: store.home, models });
+    printJson({ home: store.home, models, aliases });
     return;
   }
-  if (models.length === 0) {
+  if (models.length + aliases.length === 0) {
     say(`no models in ${store.home}; \`irori pull smollm2-135m\` fetches a small one`);
     return;
   }
-  const rows = models.map(({ name, bytes, forms, license, pulledAt }) => [
+  const rows = models.map(({ name, source, bytes, forms, license, usedAt }) => [
     name,
     megabytes(bytes),
     forms.map(({ form, bytes }) => `${form} ${megabytes(bytes)}`).join(", ") || "-",
+    usedAt?.slice(0, 10) ?? "never",
     license ?? "-",
-    pulledAt.slice(0, 10),
+    name === source ? "catalog" : source,
   ]);
-  print(columns([["NAME", "SIZE", "PREPARED", "LICENSE", "PULLED"], ...rows], [1]));
+  if (rows.length > 0) print(columns([["NAME", "SIZE", "PREPARED", "LAST USE", "LICENSE", "SOURCE"], ...rows], [1]));
+  if (aliases.length > 0) print(columns([["ALIAS", "MODEL"], ...aliases.map(({ name, from }) => [name, from])]));
 }

@@ -1,8 +1,8 @@
 // The command line's start: finds the command, loads it alone, runs it and turns its outcome into an exit code.
 // It does not know what commands do. bin/irori.js imports it; it reads process.argv.
 import { IroriError } from "../base/mod.ts";
-import { commands } from "./commands.ts";
-import { overview, usageOf } from "./help.ts";
+import { commands, type Entry, type Verbs } from "./commands.ts";
+import { overview, usageOf, verbsOverview } from "./help.ts";
 import { print, printJson, tell, watchOutput } from "./output.ts";
 import { StartUp } from "./start-up.ts";
 import { versionHere } from "./version.ts";
@@ -19,7 +19,7 @@ async function main(argv: readonly string[]): Promise<number> {
     const at = commandIndex(argv);
     const name = argv[at];
     if (name === undefined) return about(argv, isJson);
-    return await runCommand(name, [...argv.slice(0, at), ...argv.slice(at + 1)]);
+    return await runCommand(commands, [name], [...argv.slice(0, at), ...argv.slice(at + 1)]);
   } catch (error) {
     return tell(error, isJson);
   }
@@ -51,20 +51,28 @@ function about(argv: readonly string[], isJson: boolean): number {
   return 0;
 }
 
-async function runCommand(name: string, argv: readonly string[]): Promise<number> {
-  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
+/** @param names the command's, and the verb's where it has verbs */
+async function runCommand(
+  entries: Readonly<Record<string, Entry>>,
+  names: readonly string[],
+  argv: readonly string[],
+): Promise<number> {
+  const [before, last = ""] = [names.slice(0, -1), names.at(-1)];
+  const entry = Object.hasOwn(entries, last) ? entries[last] : undefined;
   if (entry === undefined)
     throw new IroriError("bad-input", {
-      what: "irori",
-      got: JSON.stringify(name),
-      wanted: Object.keys(commands).join(", "),
-      next: "`irori --help` says what they do",
+      what: ["irori", ...before].join(" "),
+      got: JSON.stringify(last),
+      wanted: Object.keys(entries).join(", "),
+      next: `\`${["irori", ...before, "--help"].join(" ")}\` says what they do`,
     });
   const [command, { parseArguments }] = await Promise.all([entry.load(), import("./arguments.ts")]);
+  if ("verbs" in command) return await runVerb(command, names, argv);
   startUp.mark("command loaded");
+  const name = names.join(" ");
   const args = parseArguments(name, command, argv);
   if (args.flag("help")) {
-    print(await usageOf(name, command));
+    print(await usageOf(name, entry.description, command));
     return 0;
   }
   try {
@@ -72,4 +80,20 @@ async function runCommand(name: string, argv: readonly string[]): Promise<number
   } finally {
     if (args.flag("profile")) process.stderr.write(startUp.lines());
   }
+}
+
+async function runVerb({ verbs }: Verbs, names: readonly string[], argv: readonly string[]): Promise<number> {
+  const at = commandIndex(argv);
+  const verb = argv[at];
+  if (verb !== undefined)
+    return await runCommand(verbs, [...names, verb], [...argv.slice(0, at), ...argv.slice(at + 1)]);
+  if (!argv.some((arg) => arg === "--help" || arg === "-h"))
+    throw new IroriError("bad-input", {
+      what: `irori ${names.join(" ")}`,
+      got: "nothing after it",
+      wanted: Object.keys(verbs).join(", "),
+      next: `\`irori ${names.join(" ")} --help\` says what they do`,
+    });
+  print(verbsOverview(names.join(" "), verbs));
+  return 0;
 }

@@ -19,32 +19,49 @@ export const providerOf = (call: Call): Provider =>
 
 /** Whoever answers; the engine behind a model of this machine is open as long as it is. */
 export const openGenerator = (call: Call, provider: Provider): Promise<Generator & AsyncDisposable> =>
-  opened(call, (setting) => generatorOf(provider, setting));
+  owning(call, (providers) => providers.generator(provider));
 
 export const openEmbedder = (call: Call, provider: Provider): Promise<Embedder & AsyncDisposable> =>
-  opened(call, (setting) => embedderOf(provider, setting));
+  owning(call, (providers) => providers.embedder(provider));
 
-async function opened<T extends AsyncDisposable>(
-  call: Call,
-  make: (setting: ProviderSetting) => Promise<T>,
-): Promise<T> {
+async function owning<T extends AsyncDisposable>(call: Call, make: (providers: Providers) => Promise<T>): Promise<T> {
   await using stack = new AsyncDisposableStack();
-  let engine: Promise<Engine> | undefined;
-  const progress = stack.use(showProgress(call.args.flag("json")));
-  const setting: ProviderSetting = {
-    ...leaseOf(call),
-    engine: {
-      lease: async (model, options) => {
-        engine ??= openEngine(call);
-        return (await engine).lease(model, options);
-      },
-    },
-    onProgress: progress.onProgress,
-    keyIn: (variable) => process.env[variable],
-  };
-  const made = await make(setting);
-  stack.defer(async () => (await engine)?.[Symbol.asyncDispose]());
-  stack.use(made);
+  const made = await make(stack.use(new Providers(call)));
   const owned = stack.move();
   return { ...made, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Several providers over one engine, which is opened when a model of this machine is first needed. */
+export class Providers implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #setting: ProviderSetting;
+  #engine: Promise<Engine> | undefined;
+
+  constructor(call: Call) {
+    const progress = this.#stack.use(showProgress(call.args.flag("json")));
+    this.#stack.defer(async () => (await this.#engine)?.[Symbol.asyncDispose]());
+    this.#setting = {
+      ...leaseOf(call),
+      engine: {
+        lease: async (model, options) => {
+          this.#engine ??= openEngine(call);
+          return (await this.#engine).lease(model, options);
+        },
+      },
+      onProgress: progress.onProgress,
+      keyIn: (variable) => process.env[variable],
+    };
+  }
+
+  async generator(provider: Provider): Promise<Generator> {
+    return this.#stack.use(await generatorOf(provider, this.#setting));
+  }
+
+  async embedder(provider: Provider): Promise<Embedder> {
+    return this.#stack.use(await embedderOf(provider, this.#setting));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
 }

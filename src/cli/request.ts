@@ -59,10 +59,10 @@ export function wantedOf(args: Arguments): Wanted {
       ...(biases.length > 0 && { logitBias: Object.fromEntries(biases) }),
     },
     seed: args.number("seed", { isWhole: true, min: 0 }) ?? randomInt(2 ** 32),
-    stop: args.texts("stop"),
     minTokens: args.number("min-tokens", { isWhole: true, min: 0 }),
     logprobs: args.number("logprobs", { isWhole: true, min: 0, max: MOST_LOGPROBS }),
     speculate: args.flag("speculate"),
+    ...(args.texts("stop").length > 0 && { stop: args.texts("stop") }),
     ...(maxTokens !== undefined && { maxTokens }),
   };
 }

@@ -1,8 +1,9 @@
 // Arguments as settings, over what the environment, the file and the machine say (machine.ts); engines and leases by them.
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
+import type { Terms } from "../checkpoint/mod.ts";
 import type { Engine, Form, Lease, LeaseForm, LeaseOptions } from "../engine/mod.ts";
-import { openEngine as openEngineHere, readSettings, settingsFilePath } from "../machine.ts";
+import { fetching, openEngine as openEngineHere, readSettings, settingsFilePath } from "../machine.ts";
 import type { Flag, InForce } from "../settings/mod.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Call } from "./command.ts";
@@ -10,15 +11,15 @@ import { showProgress } from "./progress.ts";
 
 export { freeBytes, isSpinning } from "../machine.ts";
 
-export const FORMS: readonly Form[] = ["blocks", "f32"];
-const LEASE_FORMS: readonly LeaseForm[] = ["blocks", "int8", "f32"];
+export const FORMS: readonly Form[] = ["blocks", "q8", "q4", "f32"];
+const LEASE_FORMS: readonly LeaseForm[] = ["served", ...FORMS, "int8"];
 
 /** The options that say how a leased model computes. */
 export const leaseArgs = {
   form: {
     type: "string",
-    valueHint: "blocks|int8|f32",
-    description: "The file's own blocks (default), the same weights in 8-bit products, or dequantised in float32",
+    valueHint: "blocks|q8|q4|int8|f32",
+    description: "The file's own blocks or by its size (default), 8-bit products, or dequantised in float32",
   },
 } as const satisfies ArgsDef;
 
@@ -42,11 +43,12 @@ export function leaseOf(call: Call): Pick<LeaseOptions, "form" | "hasInt8Prompts
 
 const read = new WeakMap<Arguments, InForce>();
 
-/** The settings in force, read once a command. */
-export function settingsOf({ args }: Pick<Call, "args">): InForce {
+/** The settings in force, read once a command; `more` is what it says itself. */
+export function settingsOf({ args }: Pick<Call, "args">, more: readonly Flag[] = []): InForce {
   const known = read.get(args);
   if (known !== undefined) return known;
-  const found = readSettings(saidBy(args));
+  const said = saidBy(args);
+  const found = readSettings({ ...said, flags: [...said.flags, ...more] });
   read.set(args, found);
   return found;
 }
@@ -72,11 +74,29 @@ function flagsOf(args: Arguments): Flag[] {
 }
 
 export async function openEngine(call: Call): Promise<Engine> {
-  const { startUp } = call;
+  const { args, startUp } = call;
   const { settings } = settingsOf(call);
-  const engine = await openEngineHere({ settings, onEvent: (event) => startUp.event(event) });
+  const engine = await openEngineHere({
+    settings,
+    fetching: { ...fetching(settings), acceptsTerms: termsOf(args) },
+    onEvent: (event) => startUp.event(event),
+  });
   startUp.mark("store open");
   return engine;
+}
+
+/** Whether terms are accepted: by an option, or by a person who is asked. */
+export const termsOf =
+  (args: Arguments) =>
+  (terms: Terms, model: string): boolean | Promise<boolean> =>
+    args.flag("accept-terms") || askForTerms(terms, model, args);
+
+/** Asks a person; nobody is asked where none can answer. */
+async function askForTerms({ name, url }: Terms, model: string, args: Arguments): Promise<boolean> {
+  if (args.flag("json") || !process.stdin.isTTY || !process.stderr.isTTY) return false;
+  const prompts = await import("@clack/prompts");
+  const message = `${model} is under ${name}: ${url}\nDo you accept them?`;
+  return (await prompts.confirm({ message, initialValue: false })) === true;
 }
 
 /** What is not said is as the settings say. */

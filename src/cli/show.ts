@@ -3,7 +3,7 @@
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { catalog, type StoredModel } from "../checkpoint/mod.ts";
-import { type Engine, type Form, megabytes } from "../engine/mod.ts";
+import { type Engine, type Form, megabytes, type StoredTensor } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { FORMS, freeBytes, lend, openEngine } from "./settings.ts";
@@ -16,7 +16,12 @@ const args = {
     valueHint: "N",
     description: "Plan the memory for N tokens (default: the model's context)",
   },
-  form: { type: "string", valueHint: "blocks|f32", description: "The form to tell of (default: one that is prepared)" },
+  form: {
+    type: "string",
+    valueHint: "blocks|q8|q4|f32",
+    description: "The form to tell of (default: one that is prepared)",
+  },
+  tensors: { type: "boolean", description: "List every tensor: its shape and how it is stored" },
 } as const satisfies ArgsDef;
 
 export const show: Command = { args, run: runShow };
@@ -36,9 +41,11 @@ async function runShow(call: Call): Promise<undefined> {
     return;
   }
   const about = await aboutStored(engine.store, stored);
-  const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form ?? "blocks", context });
-  if (isJson) printJson({ ...about, isPulled: true, ...inside });
-  else print(textOf(stored, inside));
+  const inside = await insideOf(call, engine, { form: form ?? about.forms[0]?.form, context });
+  const { tensors, ...facts } = inside;
+  const listed = args.flag("tensors") ? { tensors: tensors.map(aboutTensor) } : {};
+  if (isJson) printJson({ ...about, isPulled: true, ...facts, ...listed });
+  else print(textOf(stored, inside) + (args.flag("tensors") ? tensorTable(inside) : ""));
 }
 
 function catalogEntry(name: string) {
@@ -52,14 +59,14 @@ function catalogEntry(name: string) {
 }
 
 interface Wanted {
-  readonly form: Form;
+  readonly form: Form | undefined;
   readonly context: number | undefined;
 }
 
 async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
   using stop = listenForStop();
   await using lease = await lend(call, engine, { form, warm: false, signal: stop.signal });
-  const { family, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
+  const { family, form: shown, config, tensors, weightBytes, weightSha256, report, chatTemplate } = lease.manifest;
   if (context !== undefined && context > config.maxPositions)
     throw new IroriError("bad-input", { what: "--context", got: context, wanted: `at most ${config.maxPositions}` });
   const sizes = Object.values(tensors).map(({ shape }) => shape.reduce((a, b) => a * b, 1));
@@ -67,7 +74,43 @@ async function insideOf(call: Call, engine: Engine, { form, context }: Wanted) {
   const plan = lease.plan(context ?? config.maxPositions);
   const hasChat = chatTemplate !== undefined;
   const freeNow = freeBytes();
-  return { family, form, parameters, hasChat, config, report, weightBytes, weightSha256, plan, freeBytes: freeNow };
+  return {
+    ...{ family, form: shown, parameters, tensors: Object.entries(tensors) },
+    hasChat,
+    config,
+    report,
+    weightBytes,
+    weightSha256,
+    plan,
+    freeBytes: freeNow,
+  };
+}
+
+const rounded = (bits: number) => Number(bits.toFixed(2));
+
+function aboutTensor([name, stored]: readonly [string, StoredTensor]) {
+  const { shape } = stored;
+  const weights = Math.max(
+    1,
+    shape.reduce((a, b) => a * b, 1),
+  );
+  const extents = "values" in stored ? [stored.values] : [stored.codes, stored.scales, stored.mins];
+  const bytes = extents.reduce((sum, extent) => sum + (extent?.length ?? 0), 0);
+  const format = "values" in stored ? undefined : { ...stored.format, hasMins: stored.mins !== undefined };
+  return { name, shape, bytes, bitsPerWeight: rounded((8 * bytes) / weights), ...(format && { format }) };
+}
+
+function tensorTable({ tensors }: Awaited<ReturnType<typeof insideOf>>): string {
+  const rows = tensors
+    .map(aboutTensor)
+    .map(({ name, shape, bytes, bitsPerWeight, format }) => [
+      `  ${name}`,
+      `[${shape.join(", ")}]`,
+      format ? `${format.bits} bit, blocks of ${format.block}${format.hasMins ? ", mins" : ""}` : "float32",
+      `${bitsPerWeight} bits a weight`,
+      megabytes(bytes),
+    ]);
+  return `\ntensors:\n${columns(rows, [4])}`;
 }
 
 const rowsOf = (data: object): string[][] =>
@@ -85,12 +128,13 @@ function textOf(stored: StoredModel, inside: Awaited<ReturnType<typeof insideOf>
     ["context", `${config.maxPositions.toLocaleString("en")} tokens`],
     ["chat template", hasChat ? "yes" : "no"],
   ];
-  const types = report.map(({ type, tensors, form, isExact, bytes, note }) => [
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  const types = report.map(({ type, tensors, form, isExact, bytes, note, error }) => [
     `  ${type}`,
     `${tensors} tensor${tensors === 1 ? "" : "s"}`,
     `${form}${isExact ? ", exact" : ", with loss"}`,
     megabytes(bytes),
-    note ?? "",
+    error ? `${percent(error.whole)} off, ${percent(error.worstBlock)} in the worst block` : (note ?? ""),
   ]);
   const items = plan.items.map(({ name, bytes, isMapped }) => [
     `  ${name}`,

@@ -2,7 +2,7 @@
 // It does not know models' insides.
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { bytesOf, type CatalogEntry, type Store, type StoredModel } from "../checkpoint/mod.ts";
+import { bytesOf, type CatalogEntry, catalog, type Store, type StoredModel } from "../checkpoint/mod.ts";
 import type { Form } from "../engine/mod.ts";
 import { FORMS } from "./settings.ts";
 
@@ -18,15 +18,18 @@ export async function aboutStored(store: Store, model: StoredModel) {
   for (const form of FORMS)
     if (await store.hasPrepared(model, form))
       forms.push({ form, bytes: await folderBytes(store.preparedFolder(model, form)) });
+  const usedAt = await store.lastUse(model);
   return {
     name,
     source,
+    sources: catalog.find((entry) => entry.name === source)?.sources ?? [source],
     path,
     bytes,
     ...(sha256 !== undefined && { sha256 }),
     ...(license !== undefined && { license }),
     ...(description !== undefined && { description }),
     pulledAt: new Date(pulledAt).toISOString(),
+    ...(usedAt !== undefined && { usedAt: new Date(usedAt).toISOString() }),
     isInPlace,
     forms,
   };

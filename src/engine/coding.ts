@@ -1,9 +1,11 @@
-// How a tensor is written in the weights file: as float32, or as blocks that keep those of the checkpoint bit for bit.
+// How a tensor is written in the weights file: as float32, as blocks that keep those of the checkpoint bit for bit, or as blocks
+// of our own making.
 // A coding turns whole rows of the checkpoint into arrays, so that a tensor of any size is converted piece by piece.
 // It does not know files or families.
 import type { BlockType } from "../checkpoint/mod.ts";
 import type { BlockFormat } from "../tensor/mod.ts";
 import type { Extent, StoredTensor } from "./manifest.ts";
+import { type BlockError, noError, quantize4, quantize8, quantize8WithMin } from "./own-blocks.ts";
 
 /** Arrays that are used again for the next piece: what is allocated anew for each waits for the collector. */
 export class Scratch {
@@ -35,11 +37,19 @@ export interface Coding {
   readonly isExact: boolean;
   /** What the choice costs, where there was one. */
   readonly note?: string | undefined;
+  /** How far the blocks are from the values that were encoded so far. */
+  readonly error?: BlockError;
   /** The arrays of whole rows, in the order of `arrays`; they lie in `scratch`. */
   encode(rows: Uint8Array, elements: number, scratch: Scratch): readonly (Uint8Array | Float32Array)[];
   /** How the manifest notes a tensor whose arrays lie in `extents`. */
   stored(shape: readonly number[], extents: readonly Extent[]): StoredTensor;
 }
+
+/** Numbers as they are in memory. */
+export const float32: BlockType = {
+  ...{ name: "F32", id: 0, blockSize: 1, blockBytes: 4 },
+  dequantize: (source, target) => new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(source),
+};
 
 /** Values as float32, plus `offset`. */
 export function floatCoding(type: BlockType, offset = 0): Coding {
@@ -70,6 +80,30 @@ export function exactCoding(type: BlockType): Coding {
       const mins = hasMin ? scratch.floats("mins", elements / block) : undefined;
       split(rows, codes, scales, mins);
       return mins === undefined ? [codes, scales] : [codes, scales, mins];
+    },
+  };
+}
+
+/** Blocks of 32 by rounding, of whatever numbers the checkpoint has; 4-bit ones always have a min. */
+export function ownCoding(type: BlockType, bits: 4 | 8, hasMin: boolean): Coding {
+  const floats = floatCoding(type);
+  const error = noError();
+  const block = 32;
+  return {
+    ...blockArrays({ bits, block, zero: hasMin ? 0 : 128 }, hasMin),
+    isExact: false,
+    error,
+    encode: (rows, elements, scratch) => {
+      const [values] = floats.encode(rows, elements, scratch) as [Float32Array];
+      const codes = scratch.bytes("codes", (elements * bits) / 8);
+      const scales = scratch.floats("scales", elements / block);
+      if (!hasMin) {
+        quantize8(values, codes, scales, error);
+        return [codes, scales];
+      }
+      const mins = scratch.floats("mins", elements / block);
+      (bits === 4 ? quantize4 : quantize8WithMin)(values, codes, scales, mins, error);
+      return [codes, scales, mins];
     },
   };
 }

@@ -1,12 +1,13 @@
-// From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept exact.
+// From a checkpoint's tensors to the weights file of one form: names and rows as the family wants them, blocks kept or made.
 // Tensors are read and written piece by piece: memory does not grow with the model. It does not know tokenizers, stores or the runtime.
 import { cancelled, type OnProgress } from "../base/mod.ts";
 import type { BlockType, Checkpoint } from "../checkpoint/mod.ts";
 import type { Config, Family } from "../models/mod.ts";
-import { bytesPerElement, type Coding, exactCoding, floatCoding, Scratch } from "./coding.ts";
+import { bytesPerElement, type Coding, exactCoding, float32, floatCoding, ownCoding, Scratch } from "./coding.ts";
 import { type Located, locateAll } from "./locate-weights.ts";
 import type { Form, FormReport, StoredTensor } from "./manifest.ts";
 import type { MappedFileWriter } from "./mapped-file.ts";
+import { type BlockError, noError } from "./own-blocks.ts";
 
 export interface ConvertOptions {
   readonly signal?: AbortSignal | undefined;
@@ -26,42 +27,106 @@ export async function convertWeights(
   { signal, onProgress }: ConvertOptions,
 ) {
   const tensors: Record<string, StoredTensor> = {};
-  const report = new Map<string, FormReport>();
+  const report = new Map<string, ReportWithError>();
   const wanted = locateAll(checkpoint, family, config);
   const total = wanted.reduce((sum, { shape }) => sum + product(shape), 0);
   const target = { file, scratch: new Scratch() };
+  const how = { family, config, form, hasMins: await isNearerWithMins(checkpoint, wanted, { family, config, form }) };
   let done = 0;
   for (const weight of wanted) {
-    const coding = codingOf(checkpoint.typeOf(weight.info.name), weight, form);
+    const type = checkpoint.typeOf(weight.info.name);
+    const plan = planOf(type, weight, how);
     const onElements = (elements: number) => {
       if (signal?.aborted) throw cancelled("preparing", signal);
       done += elements;
       onProgress?.({ step: "prepare", item: weight.name, done: done * 4, total: total * 4, unit: "bytes" });
     };
-    const stored = isTurned(weight, coding)
-      ? await writeTurned(checkpoint, weight, coding, target)
-      : await writeRows(checkpoint, weight, coding, target, onElements);
-    if (isTurned(weight, coding)) onElements(product(weight.shape));
-    tensors[weight.name] = stored;
-    addToReport(report, checkpoint.typeOf(weight.info.name).name, coding, product(weight.shape));
+    const write = plan.isTurned ? writeTurned : writeRows;
+    tensors[weight.name] = await write(checkpoint, weight, plan, target, onElements);
+    addToReport(report, type.name, plan.coding, product(weight.shape));
   }
-  return { tensors, report: [...report.values()] };
+  return { tensors, report: [...report.values()].map(({ error, ...told }) => ({ ...told, ...toldError(error) })) };
 }
 
-/** Blocks are kept where the form wants them and the type has an exact integer form. */
-function codingOf(type: BlockType, { shape, offset }: Located, form: Form): Coding {
-  const isBlocks = form === "blocks" && shape.length === 2 && type.exact !== undefined;
-  return isBlocks ? exactCoding(type) : floatCoding(type, offset);
+/** How one tensor is written. */
+interface Plan {
+  readonly coding: Coding;
+  /** Rows and columns of the file change places. */
+  readonly isTurned: boolean;
+  /** What is stored is the weight's transpose. */
+  readonly isTransposed: boolean;
 }
 
-/** Floats of a transposed tensor are turned here; blocks lie along the rows that the file has, and stay as they are. */
-const isTurned = ({ isTransposed }: Located, { arrays }: Coding): boolean =>
-  isTransposed && arrays[0]?.part === "values";
+interface Wanted {
+  readonly family: Family;
+  readonly config: Config;
+  readonly form: Form;
+}
+
+interface How extends Wanted {
+  /** 8-bit blocks of our own have a min each. */
+  readonly hasMins: boolean;
+}
+
+function planOf(type: BlockType, weight: Located, how: How): Plan {
+  const kind = kindOf(type, weight, how);
+  const isTransposed = kind !== "floats" && weight.isInOut;
+  const isTurned = weight.isTransposed !== isTransposed;
+  const read = isTurned ? float32 : type; // what is turned is turned as floats
+  const coding =
+    kind === "exact"
+      ? exactCoding(type)
+      : kind === "floats"
+        ? floatCoding(read, weight.offset)
+        : ownCoding(read, kind, kind === 4 || how.hasMins);
+  return { coding, isTurned, isTransposed };
+}
+
+/**
+ * "blocks" keeps the checkpoint's blocks where they have an exact integer form. "q8" and "q4" keep those of as many bits or
+ * fewer and make their own of all other matrices: "q4" 8-bit ones of tables over the vocabulary (the embedding, the head) and of
+ * what the family calls delicate.
+ */
+function kindOf(type: BlockType, weight: Located, { family, config, form }: Wanted): "floats" | "exact" | 4 | 8 {
+  const { name, shape, isInOut } = weight;
+  if (form === "f32" || shape.length !== 2) return "floats";
+  const isDelicate = family.delicate?.some((part) => name.endsWith(`${part}.weight`)) ?? false;
+  const most = form === "q4" && !isDelicate && shape[0] !== config.vocabSize ? 4 : 8;
+  if (type.exact !== undefined && (form === "blocks" || type.exact.bits <= most)) return "exact";
+  const width = shape[isInOut ? 0 : 1] as number; // of the rows that blocks lie along
+  return form === "blocks" || width % 32 !== 0 ? "floats" : most;
+}
+
+/** Values of each tensor that are tried both ways, and how much nearer mins must bring them to be worth their bytes. */
+const SAMPLE = 4096;
+const WORTH = 0.7;
+
+/** Whether 8-bit blocks with mins are much nearer, over all tensors: numbers that were quantised before lie on such grids. */
+async function isNearerWithMins(checkpoint: Checkpoint, all: readonly Located[], wanted: Wanted): Promise<boolean> {
+  const scratch = new Scratch();
+  const sums = [0, 0];
+  for (const weight of all) {
+    const type = checkpoint.typeOf(weight.info.name);
+    if (kindOf(type, weight, wanted) !== 8) continue;
+    const sampled =
+      Math.min(SAMPLE, product(weight.shape)) - (Math.min(SAMPLE, product(weight.shape)) % type.blockSize);
+    const bytes = new Uint8Array((sampled / type.blockSize) * type.blockBytes);
+    await checkpoint.readPart(weight.info.name, 0, bytes);
+    for (const [i, hasMin] of [false, true].entries()) {
+      const coding = ownCoding(type, 8, hasMin);
+      coding.encode(bytes, sampled - (sampled % 32), scratch);
+      sums[i] = (sums[i] as number) + (coding.error?.differences ?? 0) / Math.max(coding.error?.values ?? 0, 1e-30);
+    }
+  }
+  const [without = 0, withMins = 0] = sums;
+  return Math.sqrt(withMins) < WORTH * Math.sqrt(without);
+}
 
 /** Bytes of the weights file that `convertWeights` would write, but for its gaps. */
 export function convertedBytes(checkpoint: Checkpoint, family: Family, config: Config, form: Form): number {
+  const how = { family, config, form, hasMins: true }; // the larger ones
   const bytes = (weight: Located): number =>
-    product(weight.shape) * bytesPerElement(codingOf(checkpoint.typeOf(weight.info.name), weight, form));
+    product(weight.shape) * bytesPerElement(planOf(checkpoint.typeOf(weight.info.name), weight, how).coding);
   return locateAll(checkpoint, family, config).reduce((sum, each) => sum + bytes(each), 0);
 }
 
@@ -75,25 +140,40 @@ interface Target {
 /** Converts a tensor a few rows at a time. */
 async function writeRows(
   checkpoint: Checkpoint,
-  { info, rows, isTransposed }: Located,
-  coding: Coding,
-  { file, scratch }: Target,
+  { info, rows }: Located,
+  { coding, isTransposed }: Plan,
+  target: Target,
   onElements: (elements: number) => void,
 ): Promise<StoredTensor> {
   const width = info.shape.at(-1) ?? 1;
   const count = product(info.shape) / Math.max(1, width);
   const rowBytes = info.byteLength / Math.max(1, count);
-  const extents = coding.arrays.map(({ bytesPerElement }) => file.reserve(product(info.shape) * bytesPerElement));
+  const read = (first: number, length: number) =>
+    readRows(checkpoint, info.name, { rowBytes, first, length, rows }, target.scratch);
+  return await writeCoded(info.shape, rowBytes, read, { coding, isTransposed }, target, onElements);
+}
+
+/** Writes rows as `read` gives them, `rowBytes` each. */
+async function writeCoded(
+  shape: readonly number[],
+  rowBytes: number,
+  read: (first: number, length: number) => Uint8Array | Promise<Uint8Array>,
+  { coding, isTransposed }: Pick<Plan, "coding" | "isTransposed">,
+  { file, scratch }: Target,
+  onElements: (elements: number) => void,
+): Promise<StoredTensor> {
+  const width = shape.at(-1) ?? 1;
+  const count = product(shape) / Math.max(1, width);
+  const extents = coding.arrays.map(({ bytesPerElement }) => file.reserve(product(shape) * bytesPerElement));
   const most = Math.max(1, Math.floor(PIECE_BYTES / Math.max(rowBytes, width * 4)));
   for (let first = 0; first < count; first += most) {
     const length = Math.min(most, count - first);
-    const bytes = await readRows(checkpoint, info.name, { rowBytes, first, length, rows }, scratch);
-    const arrays = coding.encode(bytes, length * width, scratch);
+    const arrays = coding.encode(await read(first, length), length * width, scratch);
     for (const [i, data] of arrays.entries())
       await file.write(extents[i]!, first * width * (coding.arrays[i]?.bytesPerElement ?? 0), data);
     onElements(length * width);
   }
-  const stored = coding.stored(info.shape, extents);
+  const stored = coding.stored(shape, extents);
   return isTransposed ? { ...stored, isTransposed } : stored;
 }
 
@@ -128,22 +208,28 @@ async function readRows(
   return moved;
 }
 
-/** Floats of a tensor [N, K] as [K, N]: whole, since its columns lie far apart (a family that needs it is small). */
+/** A tensor [N, K] as [K, N]: whole, since its columns lie far apart (a family that needs it is small). */
 async function writeTurned(
   checkpoint: Checkpoint,
-  { info, shape }: Located,
-  coding: Coding,
-  { file, scratch }: Target,
+  { info }: Located,
+  plan: Plan,
+  target: Target,
+  onElements: (elements: number) => void,
 ): Promise<StoredTensor> {
   const [n, k] = info.shape as [number, number];
-  const values = coding.encode(await checkpoint.read(info.name), n * k, scratch)[0] as Float32Array;
+  const values = await checkpoint.readFloat32(info.name);
   const turned = new Float32Array(n * k);
   for (let row = 0; row < n; row++) for (let i = 0; i < k; i++) turned[i * n + row] = values[row * k + i] as number;
-  return coding.stored(shape, [await file.append(turned)]);
+  const read = (first: number, length: number) => new Uint8Array(turned.buffer, first * n * 4, length * n * 4);
+  return await writeCoded([k, n], n * 4, read, plan, target, onElements);
 }
 
-function addToReport(report: Map<string, FormReport>, type: string, coding: Coding, parameters: number): void {
-  const { form, isExact, note } = coding;
+interface ReportWithError extends Omit<FormReport, "error"> {
+  readonly error?: BlockError | undefined;
+}
+
+function addToReport(report: Map<string, ReportWithError>, type: string, coding: Coding, parameters: number): void {
+  const { form, isExact, note, error } = coding;
   const key = `${type} ${form}`;
   const before = report.get(key);
   report.set(key, {
@@ -154,5 +240,19 @@ function addToReport(report: Map<string, FormReport>, type: string, coding: Codi
     parameters: (before?.parameters ?? 0) + parameters,
     bytes: (before?.bytes ?? 0) + parameters * bytesPerElement(coding),
     ...(note !== undefined && { note }),
+    error: error && summed(error, before?.error ?? noError()),
   });
+}
+
+const summed = (a: BlockError, b: BlockError): BlockError => ({
+  differences: a.differences + b.differences,
+  values: a.values + b.values,
+  worst: Math.max(a.worst, b.worst),
+});
+
+/** Of blocks of our own making: how far they are from the checkpoint's values. */
+function toldError(error: BlockError | undefined): Pick<FormReport, "error"> {
+  if (error === undefined) return {};
+  const whole = error.values === 0 ? 0 : Math.sqrt(error.differences / error.values);
+  return { error: { whole, worstBlock: error.worst } };
 }

@@ -32,7 +32,7 @@ export interface Embeddings {
   readonly tokens: readonly number[];
   /** Texts (by index) whose ends were cut off. */
   readonly truncated: readonly number[];
-  /** Texts (by index) without a word: their vectors are those of the special tokens alone and mean nothing. */
+  /** Texts (by index) without a word, or without one that the tokenizer knows: their vectors are those of the special tokens alone and mean nothing. */
   readonly empty: readonly number[];
 }
 
@@ -67,8 +67,10 @@ export async function embed(
   const front = promptOf(reader.model, sentence, prompt);
   const limit = limitOf(reader, maxTokens);
   const truncated: number[] = [];
+  const empty: number[] = [];
   const windows = texts.map((text, i) => {
     const ids = tokenizer.encode(front + text);
+    if (text.trim() === "" || ids.length === 0) empty.push(i);
     const whole = tokenizer.frame(ids, limit);
     if (whole.cutTokens === 0) return [whole];
     if (long === "windows") return windowsOf(tokenizer, ids, limit);
@@ -86,7 +88,6 @@ export async function embed(
     return finished(vector, isNormalized ?? sentence.isNormalized, dimensions);
   });
   const tokens = windows.map((parts) => parts.reduce((sum, { ids }) => sum + ids.length, 0));
-  const empty = texts.flatMap((text, i) => (text.trim() === "" ? [i] : []));
   const width = vectors[0]?.length ?? dimensions ?? reader.manifest.config.hiddenSize;
   return { vectors, dimensions: width, tokens, truncated, empty };
 }

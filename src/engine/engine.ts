@@ -1,7 +1,7 @@
 // The engine: models by name, pulled, prepared and opened when first asked for, once for any number of callers.
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
-import { Store, type StoredModel } from "../checkpoint/mod.ts";
+import { type PullOptions, Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
 import type { KvType } from "./kv-cache.ts";
 import { Lease } from "./lease.ts";
@@ -25,20 +25,26 @@ export interface EngineOptions {
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
   readonly libraryPath?: string | undefined;
-  readonly python?: string | undefined;
-  readonly isOffline?: boolean | undefined;
+  /** How models are fetched; absent: as the machine's defaults have it. */
+  readonly fetching?:
+    | Pick<PullOptions, "python" | "isOffline" | "network" | "ollamaModels" | "acceptsTerms">
+    | undefined;
   /** Bytes that what ended answers have read may take, kept for prompts that begin alike. Default 256 MiB. */
   readonly keptBytes?: number | undefined;
   /** Every load and compile, with its cause and duration. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined;
 }
 
-/** How a resident model computes: "int8" is made of the prepared form "blocks". */
-export type LeaseForm = Form | "int8";
+/**
+ * How a resident model computes. "served": in the form that is here, else the checkpoint's own blocks, or by the model's size
+ * where it comes as floats. "int8" is made of that form.
+ */
+export type LeaseForm = Form | "served" | "int8";
 
 export interface LeaseOptions {
   /**
-   * Default "blocks": quantised blocks as the file has them, quickest for one answer. "int8": the same weights with one scale a
+   * Default "served": quantised blocks as the checkpoint has them ("blocks"), or of our own where it comes as floats ("q8", "q4"
+   * for large models, floats as they are for very small ones): quickest for one answer. "int8": the same weights with one scale a
    * channel in 8-bit products, quickest for prompts and many answers. "f32": for the lab.
    */
   readonly form?: LeaseForm | undefined;
@@ -81,9 +87,18 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Brings a model's bytes into the store. */
-  async pull(model: string, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
-    const { python, isOffline } = this.#options;
-    return this.store.pull(model, { ...options, python, isOffline });
+  async pull(
+    model: string,
+    { form, ...options }: Pick<LeaseOptions, "form" | "signal" | "onProgress"> = {},
+  ): Promise<StoredModel> {
+    const prefers = form === "f32" ? "safetensors" : "gguf";
+    return this.store.pull(model, { ...this.#options.fetching, prefers, ...options });
+  }
+
+  /** Fetches the bytes of a model that is here again, in the place of damaged ones; its prepared forms stay. */
+  async refetch(model: StoredModel, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
+    await this.store.forgetBytes(model);
+    return this.pull(model.name, options);
   }
 
   /** A lease of a model by name or source: pulled and prepared where it is not, opened where nobody has it open. */
@@ -92,9 +107,11 @@ export class Engine implements AsyncDisposable {
     const start = now();
     const warm = options.warm ?? true;
     if (warm) this.#openRuntime().catch(() => undefined); // its error reaches whoever runs
-    const resident = await this.#resident(model, options.form ?? "blocks", options);
+    const alias = await this.store.aliasOf(model);
+    const resident = await this.#resident(alias?.from ?? model, options.form ?? "served", options);
     if (warm) resident.warm().catch(() => undefined);
-    return new Lease(resident, this.#options, now() - start);
+    const { system = resident.system, sampling, stop, maxTokens } = alias ?? {};
+    return new Lease(resident, this.#options, now() - start, { system, sampling, stop, maxTokens });
   }
 
   /** Opened once for any number of callers; each has its own progress and its own cancel. */
@@ -119,17 +136,18 @@ export class Engine implements AsyncDisposable {
 
   async #openResident(model: string, leased: LeaseForm, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
-    const form: Form = leased === "int8" ? "blocks" : leased;
+    const isServed = leased === "served" || leased === "int8";
     const answer: Kernels = leased === "int8" ? "int8" : "own";
     const kernels = { answer, prompt: options.hasInt8Prompts ? "int8" : answer } as const;
     const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
+    const form = isServed ? await this.servingForm(stored) : leased;
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);
       const onAny = (event: EngineEvent) => onEvent?.(event);
       return Resident.open({
         ...{ model: stored.name, folder, runtime, now, onEvent: onAny, isWarm: options.warm ?? true },
-        ...{ kernels, kvType: options.kvType },
+        ...{ kernels, kvType: options.kvType, system: stored.system },
         ...{
           turns: this.#turns,
           budgetBytes: () => this.#freeBytes(),
@@ -137,6 +155,7 @@ export class Engine implements AsyncDisposable {
         },
       });
     };
+    const noted = this.store.noteUse(stored);
     await this.prepare(stored, form, options);
     const start = now();
     const resident = await open().catch(async (error: unknown) => {
@@ -146,8 +165,16 @@ export class Engine implements AsyncDisposable {
       await this.prepare(stored, form, options);
       return open();
     });
+    await noted;
     onEvent?.({ type: "open", model: stored.name, cause: "first lease", ms: now() - start });
     return resident;
+  }
+
+  /** The form that a model is served in where nobody names one: one that is here, else by what its checkpoint holds. */
+  async servingForm(stored: StoredModel): Promise<Form> {
+    for (const form of ["blocks", "q8", "q4"] as const) if (await this.store.hasPrepared(stored, form)) return form;
+    const { servingForm } = await import("./prepare.ts");
+    return await servingForm(stored.path);
   }
 
   /** The folder of a model's prepared form, written first where it is missing. */

@@ -1,6 +1,7 @@
 // What a caller holds while it uses a resident model: answers, likelihoods, and the inside. Plain data in and out.
 // It does not know names of models, sources or how they are opened.
 import { IroriError, runAhead, unlessAborted } from "../base/mod.ts";
+import type { ModelDefaults } from "../checkpoint/mod.ts";
 import {
   type ChatMessage,
   encodeChat,
@@ -105,10 +106,13 @@ export class Lease implements AsyncDisposable {
   readonly #engine: LeaseSetting;
   /** What the first answer is told of the opening before it. */
   #leaseMs: number;
+  /** What answers are like where a request does not say: of the alias that was asked for, or of the model's maker. */
+  readonly defaults: ModelDefaults;
   #isHeld = true;
 
   /** Leases come from `Engine.lease`. */
-  constructor(resident: Resident, engine: LeaseSetting, leaseMs: number) {
+  constructor(resident: Resident, engine: LeaseSetting, leaseMs: number, defaults: ModelDefaults = {}) {
+    this.defaults = defaults;
     this.model = resident.model;
     this.manifest = resident.manifest;
     this.#resident = resident;
@@ -186,15 +190,22 @@ export class Lease implements AsyncDisposable {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncGenerator<GenerationEvent, void> {
     const ids = await this.promptIds(request.prompt);
-    const maxTokens = request.maxTokens ?? DEFAULT_MAX_TOKENS;
+    const maxTokens = request.maxTokens ?? this.defaults.maxTokens ?? DEFAULT_MAX_TOKENS;
     if (!Number.isInteger(maxTokens) || maxTokens < 1)
       throw new IroriError("bad-input", { what: "maxTokens", got: maxTokens, wanted: "a whole number, 1 or more" });
     const context = contextOf({ model: this.model, config: this.manifest.config }, ids.length, maxTokens);
     refuseTooLarge(this.#wants(context), this.#held().memory.freeBytes);
-    const { prompt: _, sampling, stop = [], ignoreEos = false, interventions: __, ...rest } = request;
+    const {
+      prompt: _,
+      sampling,
+      stop = this.defaults.stop ?? [],
+      ignoreEos = false,
+      interventions: __,
+      ...rest
+    } = request;
     const full: GenerationRequest = {
       ...{ ...rest, ids, maxTokens, stop, ignoreEos },
-      sampling: { ...DEFAULT_SAMPLING, ...sampling },
+      sampling: { ...DEFAULT_SAMPLING, ...this.defaults.sampling, ...sampling },
     };
     if (full.stop.length > 0) void this.#held().tokenizer; // texts that end an answer need one
     const left = new AbortController();
@@ -314,7 +325,8 @@ export class Lease implements AsyncDisposable {
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
     const { tokenizer } = this.#held();
     if ("messages" in prompt) {
-      const { messages, tools, values } = prompt;
+      const messages = this.#withSystem(prompt.messages);
+      const { tools, values } = prompt;
       return encodeChat(tokenizer, await this.#held().chatTemplate(), messages, {
         addGenerationPrompt,
         ...(tools && { tools }),
@@ -322,6 +334,12 @@ export class Lease implements AsyncDisposable {
       });
     }
     return encodeWithBos(tokenizer, prompt.text, { control: prompt.control });
+  }
+  /** A chat that says nothing itself begins with the default system message. */
+  #withSystem(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+    const { system } = this.defaults;
+    const says = system === undefined || messages.some(({ role }) => role === "system" || role === "developer");
+    return says ? messages : [{ role: "system", content: system }, ...messages];
   }
   #checkedIds(ids: readonly number[]): number[] {
     const { vocabSize } = this.manifest.config;
@@ -337,7 +355,7 @@ export class Lease implements AsyncDisposable {
 
   /** The text of a chat as the model's template writes it. */
   async renderChat(messages: readonly ChatMessage[]): Promise<string> {
-    return (await this.#held().chatTemplate()).render(messages, { addGenerationPrompt: true });
+    return (await this.#held().chatTemplate()).render(this.#withSystem(messages), { addGenerationPrompt: true });
   }
 
   /** Negative log likelihoods of a text's tokens. */

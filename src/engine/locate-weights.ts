@@ -15,6 +15,8 @@ export interface Located {
   readonly offset: number;
   /** The tensor has rows where the weight has columns. */
   readonly isTransposed: boolean;
+  /** The weight is a linear layer whose rows are its inputs (GPT-2): its blocks lie along its columns. */
+  readonly isInOut: boolean;
 }
 
 const shownContradictions = 5;
@@ -30,7 +32,10 @@ export function locateAll(checkpoint: Checkpoint, family: Family, config: Config
     if (info === undefined) contradictions.push(`${names[0]} is missing`);
     else if (info.shape.join() !== wanted.join())
       contradictions.push(`${info.name} is [${info.shape}] instead of [${wanted}]`);
-    else located.push({ name, shape, info, rows, offset, isTransposed });
+    else {
+      const isInOut = family.gguf?.tensor(config, name).isTransposed ?? false;
+      located.push({ name, shape, info, rows, offset, isTransposed, isInOut });
+    }
   }
   const used = new Set([...located.map(({ info }) => info.name), ...(family.gguf?.settings ?? [])]);
   const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name));

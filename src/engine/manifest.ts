@@ -3,8 +3,11 @@
 import type { Config } from "../models/mod.ts";
 import type { BlockFormat, WeightLocation } from "../tensor/mod.ts";
 
-/** "f32": every weight dequantised (lab, training). "blocks": quantised blocks kept bit for bit, for serving. */
-export type Form = "f32" | "blocks";
+/**
+ * "f32": every weight dequantised (lab, training). For serving: "blocks" keeps the checkpoint's quantised blocks bit for bit and
+ * the rest as float32; "q8" and "q4" make blocks of their own of what has more bits.
+ */
+export type Form = "f32" | "blocks" | "q8" | "q4";
 
 /** Bytes of one array in the weights file. */
 export interface Extent {
@@ -32,6 +35,8 @@ export interface FormReport {
   readonly bytes: number;
   /** What the choice costs, where there was one. */
   readonly note?: string;
+  /** Of blocks of our own making: √(sum of squares of differences / of values), of all and of the worst block. */
+  readonly error?: { readonly whole: number; readonly worstBlock: number };
 }
 
 /** How the hidden states of a text's tokens become one vector. */
@@ -49,7 +54,7 @@ export type Sentence =
   | { readonly notRun: string };
 
 /** Changes when prepared models of before cannot be read: they are prepared anew. */
-export const MANIFEST_FORMAT = 4;
+export const MANIFEST_FORMAT = 5;
 
 export interface Manifest {
   readonly format: typeof MANIFEST_FORMAT;

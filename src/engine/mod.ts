@@ -1,6 +1,7 @@
 export type { ContinuationScore } from "./continuations.ts";
 export type { Embeddings, EmbedOptions, Ranked, RerankOptions } from "./embed.ts";
 export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from "./engine.ts";
+export { checkForm, type FormCheck } from "./form-check.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
 export { CHUNK, type KvType } from "./kv-cache.ts";
@@ -29,5 +30,6 @@ export type { Choice, Constraint, TokenLogprob } from "./sampler.ts";
 export { DEFAULT_SAMPLING, GREEDY, type Sampling } from "./sampling.ts";
 export type { SavedChat } from "./saved-chat.ts";
 export type { Score } from "./score.ts";
+export { importModel, type Verified, verifyModel } from "./stored-model.ts";
 export { lossChunks, tokenLoss, tokenLossInputs } from "./token-loss.ts";
 export type { GradientRequest, LogitWeight, Traced, TraceModel, TraceRequest } from "./trace.ts";

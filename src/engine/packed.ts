@@ -13,7 +13,7 @@ import { readSealed, writeSealed } from "./sealed.ts";
 import type { Reading } from "./text-graph.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 12;
+export const PACK_VERSION = 13;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {
@@ -90,7 +90,7 @@ export const nameOf = (made: Made): string =>
     : `texts-${made.of}${made.hasTypes ? "-typed" : ""}`;
 
 /** Integer kernels need their own layout; float32 weights run from the file as they are. */
-export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form === "blocks" || kernels === "int8";
+export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => form !== "f32" || kernels === "int8";
 
 /** Pages fit one version of the runtime on one kind of CPU. */
 export const packName = ({ runtime, kernels }: PackSite): string =>
@@ -129,11 +129,15 @@ export async function writePacked(folder: string, packed: Omit<Packed, "folder">
   await writeJson(join(folder, PAGES), pages);
 }
 
-async function checkFiles(own: string): Promise<void> {
+/** The files of a packed folder that Programs map. Throws "bad-file" where their list is missing or damaged. */
+export async function filesOfPacked(own: string): Promise<readonly MappedFile[]> {
   const files = (await readJson(filesPath(own))) as readonly MappedFile[] | undefined;
-  if (files === undefined)
-    throw new IroriError("bad-file", { what: `${own} lacks its list of files`, next: "it is made anew" });
-  await Promise.all(files.map((file) => checkMapped(join(own, file.name), file)));
+  if (files !== undefined) return files;
+  throw new IroriError("bad-file", { what: `${own} lacks its list of files`, next: "it is made anew" });
+}
+
+async function checkFiles(own: string): Promise<void> {
+  await Promise.all((await filesOfPacked(own)).map((file) => checkMapped(join(own, file.name), file)));
 }
 
 /** What was measured of the packed form; undefined where nothing was. */

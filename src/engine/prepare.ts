@@ -37,19 +37,32 @@ async function identify(checkpoint: Checkpoint): Promise<{ readonly family: Fami
   return { family, config: family.fit?.(config, (name) => hasWeight(checkpoint, family, config, name)) ?? config };
 }
 
-/** Bytes on disk that preparing the checkpoint at `path` needs; `blocks` are packed afterwards, with two more copies for a while. */
+/** Bytes on disk that preparing the checkpoint at `path` needs; forms for serving are packed afterwards, with two more copies for a while. */
 export async function neededBytes(path: string, form: Form): Promise<number> {
   await using checkpoint = await openCheckpoint(path);
   const { family, config } = await identify(checkpoint);
-  return convertedBytes(checkpoint, family, config, form) * (form === "blocks" ? 5 : 1);
+  return convertedBytes(checkpoint, family, config, form) * (form === "f32" ? 1 : 5);
+}
+
+/** Up to so many weights a model that comes as floats stays as it is; up to so many it is served in 8 bits, above in 4. */
+const FEW_WEIGHTS = 100e6;
+const MANY_WEIGHTS = 2e9;
+
+/** The form that answers are served in where nobody names one: the checkpoint's own blocks, or by the model's size. */
+export async function servingForm(path: string): Promise<Form> {
+  await using checkpoint = await openCheckpoint(path);
+  const all = [...checkpoint.tensors.values()];
+  const weights = all.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const hasBlocks = all.some(({ name, shape }) => shape.length === 2 && checkpoint.typeOf(name).exact !== undefined);
+  if (hasBlocks || weights < FEW_WEIGHTS) return "blocks";
+  return weights < MANY_WEIGHTS ? "q8" : "q4";
 }
 
 /** Writes the prepared form of the checkpoint at `path` into `folder`. */
 export async function prepare(path: string, form: Form, folder: string, options: ConvertOptions): Promise<Manifest> {
   await using checkpoint = await openCheckpoint(path);
   const { family, config } = await identify(checkpoint);
-  const { tokenizer, ...texts } = await readTokenizer(checkpoint, path);
-  if (tokenizer) await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  const texts = await writeTokenizer(checkpoint, path, folder);
   await using file = await MappedFileWriter.create(join(folder, FILES.weights));
   const { tensors, report } = await convertWeights(checkpoint, family, config, form, file, options);
   const { bytes, sha256 } = await file.finish();
@@ -68,6 +81,13 @@ export async function prepare(path: string, form: Form, folder: string, options:
   };
   await writeSealed(join(folder, FILES.manifest), new TextEncoder().encode(JSON.stringify(manifest)));
   return manifest;
+}
+
+/** In a function of its own: a large vocabulary must not stay in memory while weights are converted. */
+async function writeTokenizer(checkpoint: Checkpoint, path: string, folder: string) {
+  const { tokenizer, ...texts } = await readTokenizer(checkpoint, path);
+  if (tokenizer) await writeFile(join(folder, FILES.tokenizer), tokenizer.prepare(), { flush: true });
+  return texts;
 }
 
 type Texts = Pick<Manifest, "chatTemplate" | "noTokenizer" | "sentence"> & { readonly tokenizer?: Tokenizer };

@@ -39,6 +39,8 @@ export interface ResidentOptions extends ProgramsOptions {
   readonly keptBytes: number;
   /** Open the step of one row at once, beside the tokenizer. */
   readonly isWarm?: boolean;
+  /** What the model's maker puts in front of a chat. */
+  readonly system?: string | undefined;
 }
 
 type ProgramsByKernels = Readonly<Record<Kernels, Programs>>;
@@ -86,6 +88,8 @@ export class Resident implements AsyncDisposable {
   readonly #folder: string;
   readonly #tokenizer: Tokenizer | undefined;
   readonly model: string;
+  /** What the model's maker puts in front of a chat. */
+  readonly system: string | undefined;
   /** Steps of all its answers. */
   readonly batcher: Batcher;
   /** What its KvCaches hold. */
@@ -100,7 +104,7 @@ export class Resident implements AsyncDisposable {
   #inside: TraceModel | undefined;
 
   private constructor(
-    { model, folder, turns, budgetBytes, keptBytes, kernels = OWN_KERNELS, kvType = "f32" }: ResidentOptions,
+    { model, folder, turns, budgetBytes, keptBytes, system, kernels = OWN_KERNELS, kvType = "f32" }: ResidentOptions,
     manifest: Manifest,
     tokenizer: Tokenizer | undefined,
     programs: ProgramsByKernels,
@@ -109,6 +113,7 @@ export class Resident implements AsyncDisposable {
     const { prompt, answer } = kernels;
     this.model = model;
     this.#folder = folder;
+    this.system = system;
     this.manifest = manifest;
     this.#tokenizer = tokenizer;
     this.#programs = programs;

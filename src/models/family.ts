@@ -113,6 +113,8 @@ export interface Family<C extends Config = Config> {
   parts?(config: C): Parts;
   /** Last parts of the names of weights that an adapter changes where nothing is said. */
   readonly loraTargets: readonly string[];
+  /** Last parts of the names of weights whose rounding costs most: what attention passes on, and the MLP's way out. */
+  readonly delicate?: readonly string[];
   /** Whether weights of linear layers are stored [in, out]. Default: [out, in]. */
   readonly isInOut?: boolean;
   readonly gguf?: Gguf<C>;

@@ -141,6 +141,7 @@ export function gatedFamily<C extends GatedConfig>({ more, attention, ...own }: 
     prefix: "model.",
     isCausal: true,
     loraTargets: ["q_proj", "v_proj"],
+    delicate: ["v_proj", "down_proj"],
     weights: (c) => gatedWeights(c, layer(c)),
     trace: (c, weight, tokens) => traceGated(c, weight, tokens, layer(c), (...at) => attention?.(c, ...at) ?? {}),
     parts: (c) => gatedParts(c),

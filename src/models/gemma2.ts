@@ -106,6 +106,7 @@ export const gemma2: Family<Gemma2Config> = {
   prefix: "model.",
   isCausal: true,
   loraTargets: ["q_proj", "v_proj"],
+  delicate: ["v_proj", "down_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

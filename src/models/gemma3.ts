@@ -124,6 +124,7 @@ export const gemma3: Family<Gemma3Config> = {
   prefix: "model.",
   isCausal: true,
   loraTargets: ["q_proj", "v_proj"],
+  delicate: ["v_proj", "down_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -119,6 +119,7 @@ export const gptNeo: Family<GptNeoConfig> = {
   prefix: "transformer.",
   isCausal: true,
   loraTargets: ["q_proj", "v_proj"],
+  delicate: ["v_proj", "mlp.c_proj"],
   parseConfig,
   weights,
   trace,

@@ -186,6 +186,7 @@ export const gptNeox: Family<GptNeoxConfig> = {
   prefix: "gpt_neox.",
   isCausal: true,
   loraTargets: ["query_key_value"],
+  delicate: ["query_key_value", "mlp.dense_4h_to_h"],
   parseConfig,
   weights,
   trace,

@@ -206,6 +206,7 @@ export const gpt2: Family<Gpt2Config> = {
   prefix: "transformer.",
   isCausal: true,
   loraTargets: ["c_attn"],
+  delicate: ["attn.c_attn", "mlp.c_proj"],
   isInOut: true,
   parseConfig,
   weights,

@@ -60,6 +60,7 @@ export const olmo2: Family<Olmo2Config> = {
   prefix: "model.",
   isCausal: true,
   loraTargets: ["q_proj", "v_proj"],
+  delicate: ["v_proj", "down_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -67,6 +67,7 @@ export const phi3: Family<Phi3Config> = {
   prefix: "model.",
   isCausal: true,
   loraTargets: ["qkv_proj"],
+  delicate: ["qkv_proj", "down_proj"],
   parseConfig,
   weights: (c) => gatedWeights(c, layerShapes(c)),
   trace,

@@ -1,4 +1,4 @@
-// Public names of serve/: the server, its lanes and residents, and the host that runs models for it.
+// Public names of serve/: the server, its lanes and residents, the hosts that run models for it, and a memory for MCP clients.
 
 export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
 export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
@@ -6,6 +6,8 @@ export type { ServerStatus } from "./http/app.ts";
 export type { Key } from "./http/door.ts";
 export { kvBytes } from "./kv-plan.ts";
 export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export { memoryServer } from "./mcp/memory-tools.ts";
+export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
 export {
   DEFAULT_LIMITS,

@@ -2,8 +2,8 @@
 import type { Provider, ProviderSettings } from "./provider.ts";
 import { providerNamed } from "./provider.ts";
 
-/** How weights lie prepared on disk ("int8" is made of "blocks" when it opens). */
-export type PreparedForm = "blocks" | "f32";
+/** How weights lie prepared on disk; "served": as the model's checkpoint decides ("int8" is made of that when it opens). */
+export type PreparedForm = "served" | "blocks" | "q8" | "q4" | "f32";
 
 export interface Preset {
   readonly about: string;
@@ -22,7 +22,7 @@ export const presets = {
   local: {
     about: "One person's machine: the smallest models that answer and embed",
     settings: { generator: "smollm2-135m", embedder: "all-minilm-l6-v2" },
-    forms: ["blocks"],
+    forms: ["served"],
   },
   serving: {
     about: "Many callers: as local, with more of what ended answers have read kept for prompts that begin alike",
@@ -32,7 +32,7 @@ export const presets = {
       keptBytes: 2 ** 30,
       "memory.preset": "production",
     },
-    forms: ["blocks"],
+    forms: ["served"],
   },
   lab: {
     about: "Experiments on the inside: weights in float32",
@@ -42,7 +42,7 @@ export const presets = {
       form: "f32",
       "memory.preset": "research",
     },
-    forms: ["f32", "blocks"],
+    forms: ["f32", "served"],
   },
 } as const satisfies Readonly<Record<string, Preset>>;
 
@@ -61,11 +61,11 @@ export function neededModels(settings: {
   readonly preset: PresetName;
   readonly generator: string;
   readonly embedder: string;
-  readonly form: string;
+  readonly form: PreparedForm | "int8";
   readonly providers: Readonly<Record<string, ProviderSettings>>;
 }): NeededModel[] {
   const { preset, providers } = settings;
-  const own: PreparedForm = settings.form === "f32" ? "f32" : "blocks";
+  const own: PreparedForm = settings.form === "int8" ? "served" : settings.form;
   const forms = [...new Set([own, ...presets[preset].forms])];
   return (["generator", "embedder"] as const).flatMap((use) => {
     const provider: Provider = providerNamed(settings[use], providers);

@@ -65,19 +65,19 @@ test("quick_experiment needs no model; local needs two; the lab wants them in fl
   const needs = (...flags: Flag[]) => settingsInForce({ env: {}, machine, flags }).models;
   assert.deepEqual(needs(flag("preset", "quick_experiment")), []);
   assert.deepEqual(needs(), [
-    { model: "smollm2-135m", use: "generator", forms: ["blocks"] },
-    { model: "all-minilm-l6-v2", use: "embedder", forms: ["blocks"] },
+    { model: "smollm2-135m", use: "generator", forms: ["served"] },
+    { model: "all-minilm-l6-v2", use: "embedder", forms: ["served"] },
   ]);
   assert.deepEqual(
     needs(flag("preset", "lab")).map(({ forms }) => forms),
     [
-      ["f32", "blocks"],
-      ["f32", "blocks"],
+      ["f32", "served"],
+      ["f32", "served"],
     ],
   );
   assert.deepEqual(
     needs(flag("generator", "http://127.0.0.1:1/v1#m"), flag("form", "int8")).map(({ model, forms }) => [model, forms]),
-    [["all-minilm-l6-v2", ["blocks"]]],
+    [["all-minilm-l6-v2", ["served"]]],
   );
 });
 

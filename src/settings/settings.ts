@@ -11,10 +11,10 @@ const engine = {
   preset: setting(choice(presetNames), "Many settings by one name", "local"),
   generator: setting(text, "Who answers: a model, a server (http://HOST/v1#MODEL), a name of providers, mock", "mock"),
   embedder: setting(text, "Who embeds: a model, a server, a name of providers, hashed", "hashed"),
-  form: setting<"blocks" | "int8" | "f32">(
-    choice(["blocks", "int8", "f32"]),
+  form: setting<"served" | "blocks" | "q8" | "q4" | "int8" | "f32">(
+    choice(["served", "blocks", "q8", "q4", "int8", "f32"]),
     "How models compute where nothing else is said",
-    "blocks",
+    "served",
   ),
   int8Prompts: setting(flag, "Read prompts in 8-bit products", false),
   kvType: setting<"f32" | "int8">(choice(["f32", "int8"]), "What keys and values are kept as", "f32"),

@@ -10,6 +10,6 @@ const checkout = fileURLToPath(new URL("../../", import.meta.url));
 export async function gemma3(): Promise<{ readonly home: string; readonly path: string }> {
   const home = process.env.IRORI_TEST_SMOLLM2_HOME || `${checkout}.cache/test-home`;
   const store = await Store.open(home);
-  const { path } = await store.pull("gemma3-270m");
+  const { path } = await store.pull("gemma3-270m", { acceptsTerms: () => true });
   return { home: store.home, path };
 }

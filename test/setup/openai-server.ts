@@ -15,6 +15,7 @@ export type Mischief =
         | "stall"
         | "long"
         | "lying"
+        | "uncounted"
         | "silent"
         | "broken"
         | "error"
@@ -28,6 +29,8 @@ export interface Standin extends AsyncDisposable {
   readonly url: string;
   /** Bodies that were asked. */
   readonly asked: Record<string, unknown>[];
+  /** The key of each, and when it was asked, by performance.now(). */
+  readonly calls: { readonly authorization: string | undefined; readonly atMs: number }[];
   /** Answers whose reader went away. */
   readonly left: () => number;
   mischief: Mischief | undefined;
@@ -35,6 +38,7 @@ export interface Standin extends AsyncDisposable {
 
 export async function openaiServer(): Promise<Standin> {
   const asked: Record<string, unknown>[] = [];
+  const calls: { authorization: string | undefined; atMs: number }[] = [];
   let refused = 0;
   let left = 0;
   const standin = { mischief: undefined as Mischief | undefined };
@@ -44,6 +48,7 @@ export async function openaiServer(): Promise<Standin> {
     });
     const body = JSON.parse(await textOf(request)) as Record<string, unknown>;
     asked.push(body);
+    calls.push({ authorization: request.headers.authorization, atMs: performance.now() });
     const { mischief } = standin;
     const isOver = mischief !== undefined && "times" in mischief && refused >= (mischief.times ?? Infinity);
     if (mischief?.kind === "status" && !isOver) {
@@ -72,6 +77,7 @@ export async function openaiServer(): Promise<Standin> {
   return {
     url: `http://127.0.0.1:${port}/v1`,
     asked,
+    calls,
     left: () => left,
     get mischief() {
       return standin.mischief;
@@ -133,7 +139,7 @@ async function answer(
   }
   const reason = made.length < words.length ? "length" : "stop";
   send({ choices: [{ ...(isChat ? { delta: {} } : { text: "" }), finish_reason: reason }] });
-  const tokens = mischief?.kind === "lying" ? 7_000 : made.length;
+  const tokens = mischief?.kind === "lying" ? 7_000 : mischief?.kind === "uncounted" ? 0 : made.length;
   send({ choices: [], usage: { prompt_tokens: words.length, completion_tokens: tokens } });
   response.end("data: [DONE]\n\n");
 }

@@ -24,6 +24,6 @@ export interface Embedder extends AsyncDisposable {
   readonly model: string;
   /** Numbers of a vector; a server is asked once for one. */
   dimensions(call?: Pick<EmbedderCall, "signal">): Promise<number>;
-  /** Vectors in the order of the texts, the same for a text whoever else is embedded with it. Throws "cancelled". */
+  /** Vectors in the order of the texts, within 1e-6 the same for a text whoever else is embedded with it. Throws "cancelled". */
   embed(texts: readonly string[], call?: EmbedderCall): Promise<Embedded>;
 }

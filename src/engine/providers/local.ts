@@ -1,5 +1,6 @@
 // Models of this machine as providers: an engine's lease, taken when first asked for and once for any number of callers.
 // It does not know how models answer.
+import { Flights, IroriError } from "../../base/mod.ts";
 import type { Engine, LeaseOptions } from "../engine.ts";
 import type { GenerationEvent } from "../generation.ts";
 import type { Lease } from "../lease.ts";
@@ -9,29 +10,32 @@ import type { Generator, GeneratorCall, GeneratorEvent, GeneratorRequest, TokenC
 
 type Leasing = Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType" | "onProgress">;
 
-/** A lease that is taken when first asked for; one that failed is tried again by the next. */
+/**
+ * A lease that is taken when first asked for; one that failed is tried again by the next. A caller who leaves ends his own
+ * waiting; the last one who leaves ends the opening.
+ */
 class Leased implements AsyncDisposable {
-  readonly #take: () => Promise<Lease>;
-  #lease: Promise<Lease> | undefined;
+  readonly #model: string;
+  readonly #take: (signal: AbortSignal) => Promise<Lease>;
+  readonly #opening = new Flights();
+  #lease: Lease | undefined;
 
   constructor(engine: Pick<Engine, "lease">, model: string, options: Leasing) {
-    // a caller who cancels ends his own waiting, not the opening that others wait for
-    this.#take = () => engine.lease(model, options);
+    this.#model = model;
+    this.#take = (signal) => engine.lease(model, { ...options, signal });
   }
 
-  get(): Promise<Lease> {
-    if (this.#lease === undefined) {
-      this.#lease = this.#take();
-      this.#lease.catch(() => {
-        this.#lease = undefined;
-      });
-    }
-    return this.#lease;
+  async get(signal: AbortSignal | undefined): Promise<Lease> {
+    if (this.#lease !== undefined) return this.#lease;
+    return this.#opening.run(`opening ${this.#model}`, { signal }, async (work) => {
+      this.#lease = await this.#take(work.signal);
+      return this.#lease;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const lease = await this.#lease?.catch(() => undefined);
-    await lease?.[Symbol.asyncDispose]();
+    await this.#opening[Symbol.asyncDispose]();
+    await this.#lease?.[Symbol.asyncDispose]();
   }
 }
 
@@ -42,7 +46,14 @@ export function localGenerator(engine: Pick<Engine, "lease">, model: string, opt
     id: `local ${model}`,
     model,
     async *generate(request: GeneratorRequest, { signal }: GeneratorCall = {}): AsyncGenerator<GeneratorEvent, void> {
-      const lease = await leased.get();
+      const lease = await leased.get(signal).catch((error: unknown) => {
+        if (error instanceof IroriError && error.code === "cancelled" && signal?.aborted) return undefined;
+        throw error;
+      });
+      if (lease === undefined) {
+        yield { type: "end", ...NOTHING, seed: request.seed };
+        return;
+      }
       for await (const event of lease.generate(request, { signal })) {
         const told = toldOf(event, lease);
         if (told !== undefined) yield told;
@@ -51,6 +62,17 @@ export function localGenerator(engine: Pick<Engine, "lease">, model: string, opt
     [Symbol.asyncDispose]: () => leased[Symbol.asyncDispose](),
   };
 }
+
+/** The answer to a request that was cancelled before the model was open. */
+const NOTHING = {
+  text: "",
+  ids: [],
+  promptTokens: undefined,
+  tokens: 0,
+  stop: "cancelled",
+  firstTokenMs: 0,
+  totalMs: 0,
+} as const;
 
 function toldOf(event: GenerationEvent, lease: Lease): GeneratorEvent | undefined {
   if (event.type === "captured") return undefined;
@@ -79,9 +101,9 @@ export function localEmbedder(engine: Pick<Engine, "lease">, model: string, opti
   return {
     id: `local ${model}`,
     model,
-    dimensions: async () => (await leased.get()).manifest.config.hiddenSize,
+    dimensions: async ({ signal } = {}) => (await leased.get(signal)).manifest.config.hiddenSize,
     async embed(texts: readonly string[], { signal, kind }: EmbedderCall = {}): Promise<Embedded> {
-      const lease = await leased.get();
+      const lease = await leased.get(signal);
       const { sentence } = lease.manifest;
       // a model that was not trained with such a prompt is asked without
       const prompt =

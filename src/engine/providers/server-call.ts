@@ -28,6 +28,8 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 8_000;
 /** Characters of an error that are read. */
 const TOLD = 2_000;
+/** What `fetch` says of addresses that it will never ask. */
+const IN_VAIN = /bad port|redirect/;
 /** Busy, starting or broken for a moment. */
 const AGAIN = new Set([408, 425, 429, 500, 502, 503, 504]);
 
@@ -61,7 +63,8 @@ export class ServerCall {
       if (!("error" in failure)) return failure;
       const { error, isWorthAnother, waitMs = this.#backOff(attempt) } = failure;
       if (!isWorthAnother) throw error;
-      if (attempt >= retries) throw this.#gaveUp(error, `after ${attempt + 1} attempts`);
+      if (attempt >= retries)
+        throw this.#gaveUp(error, `after ${attempt + 1} ${attempt === 0 ? "attempt" : "attempts"}`);
       if (performance.now() + waitMs > end)
         throw this.#gaveUp(
           error,
@@ -104,15 +107,17 @@ export class ServerCall {
     } catch (cause) {
       timer.stop();
       if (signal?.aborted) throw cancelled(this.id, signal);
-      return { error: this.#broken(cause, timer, "it could not be reached"), isWorthAnother: !timer.isLate };
+      const error = this.#broken(cause, timer, "it could not be reached");
+      return { error, isWorthAnother: !timer.isLate && !IN_VAIN.test(String(error.parts.got)) };
     }
   }
 
   async *#pieces(body: ReadableStream<Uint8Array>, timer: Timer): AsyncGenerator<string, void> {
     try {
       for await (const piece of body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>)) {
-        timer.heard();
+        timer.rest(); // a reader who takes his time is not its silence
         yield piece;
+        timer.heard();
       }
     } catch (cause) {
       if (timer.isCancelled) throw cancelled(this.id, timer.caller);
@@ -219,13 +224,16 @@ class Timer {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.#late(`nothing for ${seconds(this.#idleMs)}`), this.#idleMs);
   }
+  rest(): void {
+    clearTimeout(this.#idle);
+  }
   #late(why: string): void {
     this.lateBecause = why;
     this.#own.abort();
   }
   /** Also ends what is still being read. */
   stop(): void {
-    clearTimeout(this.#idle);
+    this.rest();
     clearTimeout(this.#deadline);
     this.#own.abort();
   }

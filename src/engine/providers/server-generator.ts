@@ -51,6 +51,8 @@ class Answering {
   readonly #start = performance.now();
   #text = "";
   #events = 0;
+  /** Events with text: a token is at most two, where a part of it might have begun a stop text. */
+  #pieces = 0;
   #firstTokenMs = 0;
   #usage: Chunk["usage"];
   stop: StopReason | undefined;
@@ -67,10 +69,22 @@ class Answering {
     if (text !== "" || logprobs !== undefined) {
       if (this.#events++ === 0) this.#firstTokenMs = performance.now() - this.#start;
       this.#text += text;
+      if (text !== "") this.#refuseEndless(++this.#pieces);
       yield { type: "token", text, ...(logprobs && { logprobs }) };
     }
     this.stop ??= stop;
     this.#usage = usage ?? this.#usage;
+  }
+
+  /** A server that does not heed the longest answer may never end. */
+  #refuseEndless(pieces: number): void {
+    const { maxTokens = Number.POSITIVE_INFINITY } = this.#request;
+    if (pieces > 2 * maxTokens + 2)
+      throw new IroriError("library", {
+        what: `${this.#id}: its answer goes on and on`,
+        got: `${pieces} pieces`,
+        wanted: `at most ${maxTokens} tokens`,
+      });
   }
 
   /** Throws where the answer was cut off, or where the server says of it what cannot be. */

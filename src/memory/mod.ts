@@ -1,0 +1,44 @@
+// Public names of memory/: stores, what is remembered, what is asked.
+
+export type { MemoryAnswer } from "./ask.ts";
+export type {
+  Added,
+  AddOptions,
+  Concept,
+  DataStore,
+  EmbedderIdentity,
+  Found,
+  Link,
+  Network,
+  NodeRef,
+  Page,
+  StoredRecord,
+} from "./data-store.ts";
+export { everyEpisode, everyItem } from "./data-store.ts";
+export { type Embedder, hashedEmbedder, modelEmbedder } from "./embedder.ts";
+export {
+  type Episode,
+  holdsAt,
+  type Json,
+  type Moment,
+  type NewEpisode,
+  type Provenance,
+  type Scope,
+} from "./episode.ts";
+export { type EvaluationSetting, evaluations, runEvaluation } from "./eval/evaluations.ts";
+export type { Filter } from "./filter.ts";
+export { idMaker, type NewId } from "./ids.ts";
+export { type ImportedFile, importPaths } from "./import/import.ts";
+export { openInMemory } from "./in-memory/store.ts";
+export type { Spike, Why } from "./insight/spike.ts";
+export { migrate } from "./legacy/migrate.ts";
+export { SLEEP_FADE } from "./maintain.ts";
+export { Memory, type MemoryOptions } from "./memory.ts";
+export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
+export type { Recall, Recalled, RecallOptions } from "./recall.ts";
+export { reindex } from "./reindex.ts";
+export type { Remembered, Told } from "./remember.ts";
+export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
+export { type Exported, exportMemory } from "./transfer/export.ts";
+export { isExport, type Restored, restoreMemory } from "./transfer/import.ts";
+export { chatWriter, type Message, type Task, type Writer } from "./writer.ts";
