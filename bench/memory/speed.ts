@@ -1,15 +1,25 @@
 // How quick a memory is beside sqlite-vec and LanceDB on the same vectors: `node bench/memory/speed.ts [ROWS] [--no-peers]`.
 // Each side works in a process of its own, on its own files; queries of all sides are interleaved. It prints Markdown.
 import { spawnSync } from "node:child_process";
-import { fsyncSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "../../src/base/mod.ts";
-import { hashedEmbedder, idMaker, Memory, openInMemory, openSqlite } from "../../src/memory/mod.ts";
 import { GRID, PlantedWorld } from "../../src/memory/eval/planted.ts";
+import { hashedEmbedder, idMaker, Memory, openInMemory, openSqlite } from "../../src/memory/mod.ts";
 import { machine } from "../machine.ts";
 import { madeTexts, realSentences } from "./texts.ts";
 import { clusteredVectors, DIMS, ExactAnswers } from "./vectors.ts";
@@ -27,12 +37,20 @@ const ms = async (work: () => unknown): Promise<number> => {
   await work();
   return performance.now() - start;
 };
-const queriesOf = (): Float32Array[] => clusteredVectors(2).take(QUERIES).toArray();
+const queriesOf = (): Float32Array[] => nextOf(clusteredVectors(2), QUERIES);
 const residentMb = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
+
+const bytesOf = (v: Float32Array): Uint8Array => new Uint8Array(v.buffer, v.byteOffset, v.byteLength);
+/** `take` of an iterator would end the stream. */
+const nextOf = (stream: Iterator<Float32Array>, count: number): Float32Array[] =>
+  Array.from({ length: count }, () => stream.next().value as Float32Array);
 
 interface Peers {
   readonly vec: DatabaseSync;
-  readonly table: { add(rows: object[]): Promise<unknown>; search(v: Float32Array): { limit(n: number): { toArray(): Promise<{ id: number }[]> } } };
+  readonly table: {
+    add(rows: object[]): Promise<unknown>;
+    search(v: Float32Array): { limit(n: number): { toArray(): Promise<{ id: number }[]> } };
+  };
 }
 
 /** Opened where they are installed (npm ci in bench/memory/peers). */
@@ -55,9 +73,14 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     await using store = await openSqlite({ path: file(where), embedder: EMBEDDER, newId: newId() });
     const [vectors, texts] = [clusteredVectors(1), madeTexts(1)];
     for (let from = 0; from < rows; from += BATCH) {
-      const batch = vectors.take(BATCH).toArray();
+      const batch = nextOf(vectors, BATCH);
       exact.take(batch);
-      const episodes = batch.map((vector, i) => ({ id: `e${from + i}`, text: texts.next().value as string, vector, recordedAt: from + i }));
+      const episodes = batch.map((vector, i) => ({
+        id: `e${from + i}`,
+        text: texts.next().value as string,
+        vector,
+        recordedAt: from + i,
+      }));
       spent.irori += await ms(() => store.addEpisodes("default", episodes));
       if (!withPeers) continue;
       const plain = batch.map((vector, i) => ({ id: from + i, vector: Array.from(vector) }));
@@ -69,7 +92,7 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
       const insert = vec.prepare("INSERT INTO v(rowid, embedding) VALUES (?, ?)");
       spent["sqlite-vec"] += await ms(() => {
         vec.exec("BEGIN");
-        batch.forEach((vector, i) => insert.run(BigInt(from + i + 1), new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength)));
+        for (const [i, vector] of batch.entries()) insert.run(BigInt(from + i + 1), bytesOf(vector));
         vec.exec("COMMIT");
       });
     }
@@ -77,7 +100,11 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
       while (!(await store.tidy()).isDone);
     });
     writeFileSync(join(where, "truth.json"), JSON.stringify(exact.answers()));
-    const perSecond = Object.fromEntries(Object.entries(spent).filter(([, t]) => t > 0).map(([name, t]) => [name, Math.round((rows / t) * 1000)]));
+    const perSecond = Object.fromEntries(
+      Object.entries(spent)
+        .filter(([, t]) => t > 0)
+        .map(([name, t]) => [name, Math.round((rows / t) * 1000)]),
+    );
     return { perSecond, tidyMs, bytes: statSync(file(where)).size };
   },
   /** A process that begins: open, first recall, then many; single writes last. */
@@ -103,13 +130,30 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     const vectors = clusteredVectors(4);
     for (let i = 0; i < 200; i++) {
       const vector = vectors.next().value as Float32Array;
-      adds.push(await ms(() => store.addEpisodes("default", [{ text: `single ${i} ${process.pid}`, vector, recordedAt: i }])));
+      adds.push(
+        await ms(() => store.addEpisodes("default", [{ text: `single ${i} ${process.pid}`, vector, recordedAt: i }])),
+      );
     }
     const syncs: number[] = [];
     const plain = openSync(join(where, "plain"), "w");
-    for (let i = 0; i < 200; i++) syncs.push(await ms(() => (writeSync(plain, Buffer.alloc(8_192)), fsyncSync(plain))));
+    for (let i = 0; i < 200; i++)
+      syncs.push(
+        await ms(() => {
+          writeSync(plain, Buffer.alloc(8_192));
+          fsyncSync(plain);
+        }),
+      );
     const own = samples.irori as number[];
-    return { openMs, firstMs, p50: at(own, 0.5), p99: at(own, 0.99), recall: hits / queries.length / 10, rss, addP50: at(adds, 0.5), syncP50: at(syncs, 0.5) };
+    return {
+      openMs,
+      firstMs,
+      p50: at(own, 0.5),
+      p99: at(own, 0.99),
+      recall: hits / queries.length / 10,
+      rss,
+      addP50: at(adds, 0.5),
+      syncP50: at(syncs, 0.5),
+    };
   },
   /** The same queries to all sides, in turn. */
   async compare(where) {
@@ -119,8 +163,11 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     const { vec, table } = await openPeers(where);
     const select = vec.prepare("SELECT rowid FROM v WHERE embedding MATCH ? AND k = 10");
     const sides: Record<string, (v: Float32Array) => Promise<number[]>> = {
-      irori: async (v) => ((await store.searchByVector("default", [v], { count: 10 }))[0] ?? []).map(({ episode }) => Number(episode.id.slice(1))),
-      "sqlite-vec": async (v) => select.all(new Uint8Array(v.buffer, v.byteOffset, v.byteLength)).map((row) => Number(row.rowid) - 1),
+      irori: async (v) =>
+        ((await store.searchByVector("default", [v], { count: 10 }))[0] ?? []).map(({ episode }) =>
+          Number(episode.id.slice(1)),
+        ),
+      "sqlite-vec": async (v) => select.all(bytesOf(v)).map((row) => Number(row.rowid) - 1),
       LanceDB: async (v) => (await table.search(v).limit(10).toArray()).map(({ id }) => Number(id)),
     };
     const times: Record<string, number[]> = {};
@@ -130,10 +177,17 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
         let found: number[] = [];
         const took = await ms(async () => (found = await search(query)));
         if (q < 3) continue;
-        (times[name] ??= []).push(took);
+        const all = times[name] ?? [];
+        all.push(took);
+        times[name] = all;
         hits[name] = (hits[name] ?? 0) + found.filter((id) => truth[q - 3]?.includes(id)).length;
       }
-    return Object.fromEntries(Object.entries(times).map(([name, all]) => [name, { p50: at(all, 0.5), min: Math.min(...all), recall: (hits[name] as number) / queries.length / 10 }]));
+    return Object.fromEntries(
+      Object.entries(times).map(([name, all]) => [
+        name,
+        { p50: at(all, 0.5), min: Math.min(...all), recall: (hits[name] as number) / queries.length / 10 },
+      ]),
+    );
   },
   /** Hybrid recall over real sentences, embedded by hashed. */
   async hybrid(where, rows) {
@@ -142,11 +196,16 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     for (let from = 0; from < sentences.length; from += BATCH) {
       const texts = sentences.slice(from, from + BATCH);
       const vectors = await hashedEmbedder.embed(texts);
-      await store.addEpisodes("default", texts.map((text, i) => ({ text, vector: vectors[i] as Float32Array, recordedAt: from + i })));
+      await store.addEpisodes(
+        "default",
+        texts.map((text, i) => ({ text, vector: vectors[i] as Float32Array, recordedAt: from + i })),
+      );
     }
     while (!(await store.tidy()).isDone);
     const memory = new Memory({ store, embedder: hashedEmbedder, now: () => Date.now(), random: seededRandom(1) });
-    const asked = Array.from({ length: 120 }, (_, i) => (sentences[(i * 7_919) % sentences.length] as string).split(" ").slice(0, 8).join(" "));
+    const asked = Array.from({ length: 120 }, (_, i) =>
+      (sentences[(i * 7_919) % sentences.length] as string).split(" ").slice(0, 8).join(" "),
+    );
     const times: number[] = [];
     for (const [i, query] of asked.entries()) {
       const took = await ms(() => memory.recall(query));
@@ -165,17 +224,22 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     const times: number[] = [];
     const nodes: number[] = [];
     for (const text of texts) {
-      times.push(await ms(async () => {
-        const judged = await memory.consider(text);
-        if ("neighbourhood" in judged) nodes.push(judged.neighbourhood.nodes.length);
-      }));
+      times.push(
+        await ms(async () => {
+          const judged = await memory.consider(text);
+          if (typeof judged !== "string") nodes.push(judged.neighbourhood.nodes.length);
+        }),
+      );
     }
     return { p50: at(times, 0.5), min: Math.min(...times), nodes: at(nodes, 0.5) };
   },
 };
 
 function inChild(name: string, ...args: string[]): Record<string, unknown> {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name, ...args], { encoding: "utf8", maxBuffer: 1e8 });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), name, ...args], {
+    encoding: "utf8",
+    maxBuffer: 1e8,
+  });
   if (status !== 0) throw new Error(`${name}: ${stderr}`);
   return JSON.parse(stdout) as Record<string, unknown>;
 }
