@@ -33,7 +33,11 @@ const thirdParties = {
   "memory/import/text.ts": ["marked"],
   "memory/import/html.ts": ["htmlparser2"],
   "memory/import/pdf.ts": ["unpdf"],
-  "serve/*": ["hono", "hono/**", "@hono/**", "prom-client", "pino", "@modelcontextprotocol/**"],
+  "serve/*": ["hono", "hono/**", "@modelcontextprotocol/**"],
+  "serve/server.ts": ["@hono/node-server"],
+  "serve/metrics.ts": ["prom-client"],
+  "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
+  "serve/engine-child.ts": ["../machine.ts"],
   "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
 };
 

@@ -74,7 +74,7 @@ export function freeBytes(): number {
 }
 
 /** What this process holds and no file backs; all that is resident where the system does not tell. */
-function privateBytes(): number {
+export function privateBytes(): number {
   const kilobytes =
     process.platform === "linux" && /^RssAnon:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
   return kilobytes ? Number(kilobytes) * 1024 : process.memoryUsage.rss();

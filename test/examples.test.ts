@@ -37,6 +37,7 @@ const prints: Readonly<Record<string, RegExp>> = {
   "22-a-memory-with-models.ts": /0\.\d+ The cat sleeps[\s\S]*smollm2-135m: .*nine/,
   "23-mcp.ts":
     /^remember, recall, ask, forget, why, stats\nThe spare key hangs behind the clock\. \[1\]\n2 episodes, seen by the client/,
+  "40-serve.ts": /hearth[\s\S]*\n40 tokens in the lane batch/,
 };
 
 test("every example has its expectation here", async () => {

@@ -5,6 +5,13 @@ import { unlessAborted } from "./abort.ts";
 export class PauseController {
   #changed: PromiseWithResolvers<void> | undefined;
   #isReleasing = false;
+  readonly #watchers = new Set<() => void>();
+
+  /** Calls at every change, until disposed of. */
+  watch(onChange: () => void): Disposable {
+    this.#watchers.add(onChange);
+    return { [Symbol.dispose]: () => void this.#watchers.delete(onChange) };
+  }
 
   get isPaused(): boolean {
     return this.#changed !== undefined;
@@ -17,12 +24,14 @@ export class PauseController {
     this.#isReleasing = release;
     this.#changed = Promise.withResolvers();
     before?.resolve();
+    for (const onChange of this.#watchers) onChange();
   }
   resume(): void {
     const before = this.#changed;
     this.#changed = undefined;
     this.#isReleasing = false;
     before?.resolve();
+    if (before !== undefined) for (const onChange of this.#watchers) onChange();
   }
 
   /**

@@ -19,6 +19,16 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Answer a prompt, or chat where none is given",
     load: async () => (await import("./run.ts")).run,
   },
+  serve: {
+    usage: "serve [MODEL…]",
+    description: "Keep models warm behind HTTP, for OpenAI's and Ollama's clients",
+    load: async () => (await import("./serve.ts")).serve,
+  },
+  ps: {
+    usage: "ps",
+    description: "Tell what a running server holds open, runs and lets wait",
+    load: async () => (await import("./ps.ts")).ps,
+  },
   pull: {
     usage: "pull MODEL",
     description: "Fetch a model and prepare it, so that it opens at once",

@@ -1,11 +1,11 @@
 // The command line's start: finds the command, loads it alone, runs it and turns its outcome into an exit code.
 // It does not know what commands do. bin/irori.js imports it; it reads process.argv.
-import { readFileSync } from "node:fs";
 import { IroriError } from "../base/mod.ts";
 import { commands, type Entry, type Verbs } from "./commands.ts";
 import { overview, usageOf, verbsOverview } from "./help.ts";
 import { print, printJson, tell, watchOutput } from "./output.ts";
 import { StartUp } from "./start-up.ts";
+import { versionHere } from "./version.ts";
 
 const startUp = new StartUp();
 startUp.mark("cli loaded");
@@ -35,7 +35,7 @@ function commandIndex(argv: readonly string[]): number {
 }
 
 function about(argv: readonly string[], isJson: boolean): number {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  const version = versionHere();
   const asked = argv.filter((arg) => arg !== "--json");
   const unknown = asked.find((arg) => !["--help", "-h", "--version", "-v"].includes(arg));
   if (unknown !== undefined)

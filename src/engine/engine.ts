@@ -212,6 +212,13 @@ export class Engine implements AsyncDisposable {
     }
   }
 
+  /** Closes a model in every form that is open; leases of it stop working, its answers fail. It opens again when asked for. */
+  async close(model: string): Promise<void> {
+    const open = [...this.#residents].filter(([, resident]) => resident.model === model);
+    for (const [key] of open) this.#residents.delete(key);
+    for (const [, resident] of open) await resident[Symbol.asyncDispose]();
+  }
+
   /** Closes every Program and the runtime; leases given out stop working. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#openings[Symbol.asyncDispose]();

@@ -7,6 +7,7 @@ import {
   encodeChat,
   encodeWithBos,
   positionsOf,
+  type Tokenizer,
   type TokenRows,
   type TokenRowsOptions,
   tokenPair,
@@ -36,7 +37,7 @@ import {
   generate,
   type OwnStep,
 } from "./generation.ts";
-import { CHUNK } from "./kv-cache.ts";
+import { CHUNK, type KvType } from "./kv-cache.ts";
 import type { Manifest } from "./manifest.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { type Plan, planGeneration, refuseTooLarge } from "./plan.ts";
@@ -50,7 +51,13 @@ import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
 export type Prompt =
   /** `control`: control tokens written in the text are meant as such (default false). */
   | { readonly text: string; readonly control?: boolean }
-  | { readonly messages: readonly ChatMessage[] }
+  | {
+      readonly messages: readonly ChatMessage[];
+      /** Functions that the model may call, as its template reads them. */
+      readonly tools?: readonly unknown[] | undefined;
+      /** Further variables of the template (`enable_thinking` …). */
+      readonly values?: Readonly<Record<string, unknown>> | undefined;
+    }
   | { readonly ids: readonly number[] };
 
 export interface GenerateRequest extends Inside, Partial<Omit<GenerationRequest, "ids" | "seed" | "sampling">> {
@@ -143,6 +150,16 @@ export class Lease implements AsyncDisposable {
   }
   #idsOf(text: string | readonly number[], options: TokenRowsOptions): readonly number[] {
     return typeof text === "string" ? (this.toTokens(text, options).ids[0] as readonly number[]) : text;
+  }
+
+  /** What keys and values are kept as. */
+  get kvType(): KvType {
+    return this.#held().kvType;
+  }
+
+  /** What makes tokens of texts. Throws "unsupported", with the reason, where the model came without one that is run here. */
+  get tokenizer(): Tokenizer {
+    return this.#held().tokenizer;
   }
 
   /** Tokens that end an answer. */
@@ -308,8 +325,13 @@ export class Lease implements AsyncDisposable {
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
     const { tokenizer } = this.#held();
     if ("messages" in prompt) {
+      const { tools, values } = prompt;
       const messages = this.#withSystem(prompt.messages);
-      return encodeChat(tokenizer, await this.#held().chatTemplate(), messages, { addGenerationPrompt });
+      return encodeChat(tokenizer, await this.#held().chatTemplate(), messages, {
+        addGenerationPrompt,
+        ...(tools && { tools }),
+        ...(values && { values }),
+      });
     }
     return encodeWithBos(tokenizer, prompt.text, { control: prompt.control });
   }

@@ -4,6 +4,7 @@ export { Engine, type EngineOptions, type LeaseForm, type LeaseOptions } from ".
 export { checkForm, type FormCheck } from "./form-check.ts";
 export type { Answer, GenerationEvent, StopReason, Timings } from "./generation.ts";
 export type { HeldProgram } from "./kept-programs.ts";
+export { CHUNK, type KvType } from "./kv-cache.ts";
 export { type Beam, type BeamRequest, type GenerateRequest, Lease, type Prompt, type RankedAnswer } from "./lease.ts";
 export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";

@@ -1,0 +1,122 @@
+// `irori serve [MODEL…]`: models kept warm behind HTTP until Ctrl-C.
+// It does not know routes or lanes.
+import type { ArgsDef } from "citty";
+import { IroriError } from "../base/mod.ts";
+import { megabytes } from "../engine/mod.ts";
+import {
+  DEFAULT_LANES,
+  DEFAULT_PORT,
+  type Key,
+  kvBytes,
+  ProcessHost,
+  type RunningServer,
+  startServer,
+} from "../serve/mod.ts";
+import type { Call, Command } from "./command.ts";
+import { listenForStop, print, printJson, say } from "./output.ts";
+import { showProgress } from "./progress.ts";
+import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
+import { versionHere } from "./version.ts";
+
+const args = {
+  model: { type: "positional", required: false, description: "The model that is the default" },
+  port: { type: "string", valueHint: "N", description: `Port (default ${DEFAULT_PORT}; 0: any that is free)` },
+  host: { type: "string", valueHint: "ADDRESS", description: "Address to bind (default 127.0.0.1; others want a key)" },
+  key: { type: "string", valueHint: "NAME=KEY", description: "A key that callers send; may be given more than once" },
+  origin: {
+    type: "string",
+    valueHint: "URL",
+    description: "Origin of pages that may call; may be given more than once",
+  },
+  ...answerArgs,
+  slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
+} as const satisfies ArgsDef;
+
+export const serve: Command = {
+  args,
+  rest: { name: "models", description: "Further models to keep open" },
+  run: runServe,
+};
+
+async function runServe(call: Call): Promise<undefined> {
+  const { args } = call;
+  using stop = listenForStop();
+  const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
+  using progress = showProgress(args.flag("json"));
+  await using server = await startServer({
+    host: new ProcessHost({
+      ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
+      onEngine: ({ type, reason, ms }) =>
+        say(
+          type === "lost"
+            ? `irori: the engine is gone: ${reason}`
+            : `irori: the engine is back after ${ms.toFixed(0)} ms`,
+        ),
+    }),
+    models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
+    hostname: args.text("host"),
+    port: args.number("port", { isWhole: true, min: 0, max: 65_535 }),
+    keys: args.texts("key").map(keyOf),
+    origins: args.texts("origin"),
+    lanes: lanesOf(slots),
+    version: versionHere(),
+    onProgress: progress.onProgress,
+    signal: stop.signal,
+    onError: (requestId, error) =>
+      say(`irori: request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
+  });
+  progress[Symbol.dispose]();
+  if (args.flag("json")) printJson({ url: server.url, pid: process.pid, models: openOf(server) });
+  else print(bannerOf(server));
+  await stopped(stop.signal);
+  say("stopping: answers that run have 5 s to end");
+  return undefined;
+}
+
+/** `NAME=KEY`, and where a key may use one lane only, `NAME:batch=KEY`. */
+function keyOf(text: string): Key {
+  const found = /^([\w.-]+)(?::(interactive|batch))?=(.{8,})$/.exec(text);
+  if (found === null)
+    throw new IroriError("bad-input", {
+      what: "--key",
+      got: "something else",
+      wanted: "NAME=KEY or NAME:LANE=KEY, the key of 8 characters or more",
+    });
+  const [, name = "", lane, key = ""] = found;
+  return { name, key, ...(lane !== undefined && { lanes: [lane as "interactive" | "batch"] }) };
+}
+
+/** Reserved slots for few and for many. */
+const lanesOf = (slots: number) => ({
+  slots,
+  reserved: { interactive: Math.min(2, slots - 1), batch: slots > 3 ? 1 : 0 },
+});
+
+const openOf = ({ serving }: RunningServer) =>
+  serving.residents
+    .open()
+    .map(({ model, facts }) => ({ model, context: facts.context, weightBytes: facts.weightBytes, kv: facts.kv }));
+
+function bannerOf({ url, serving }: RunningServer): string {
+  const { slots } = serving.lanes.state();
+  const lines = serving.residents.open().map(({ model, facts: { context, weightBytes, kv, scratchBytes } }) => {
+    const answer = kvBytes(kv, 1024);
+    return `${model}  weights ${megabytes(weightBytes)} mapped · ${megabytes(answer)} an answer of 1,024 tokens · scratch ${megabytes(scratchBytes)} · context ${context.toLocaleString("en")}\n`;
+  });
+  const [first] = serving.models;
+  const body = JSON.stringify({ model: first ?? "MODEL", messages: [{ role: "user", content: "Hello" }] });
+  return `${lines.join("")}${slots} answers at once
+OpenAI   ${url}/v1
+Ollama   ${url}
+curl ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'
+Ctrl-C stops
+`;
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) resolve();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  process.once("SIGTERM", () => resolve());
+  return promise;
+}

@@ -1,0 +1,143 @@
+// All routes of the server as one list, and what stands around each: the door, request ids, sizes, errors, the log.
+// It does not know what a route does.
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { type DoorOptions, door } from "./door.ts";
+import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
+import { ollamaRoutes } from "./ollama.ts";
+import { postChat } from "./openai-chat.ts";
+import { postCompletions } from "./openai-completions.ts";
+import { getModel, getModels, postEmbeddings } from "./openai-embeddings.ts";
+import type { Ctx, Env, Serving } from "./serving.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE" | "PUT" | "HEAD";
+  readonly path: string;
+  readonly serve: (serving: Serving, c: Ctx) => Promise<Response>;
+}
+
+const routes: readonly Route[] = [
+  { method: "POST", path: "/v1/chat/completions", serve: postChat },
+  { method: "POST", path: "/v1/completions", serve: postCompletions },
+  { method: "POST", path: "/v1/embeddings", serve: postEmbeddings },
+  { method: "GET", path: "/v1/models", serve: getModels },
+  { method: "GET", path: "/v1/models/:model", serve: getModel },
+  ...ollamaRoutes,
+  { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
+  { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
+  { method: "GET", path: "/health/ready", serve: getReady },
+  {
+    ...{ method: "GET", path: "/metrics" },
+    serve: async ({ metrics }, c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
+  },
+  { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
+];
+
+export interface AppOptions {
+  readonly door: DoorOptions;
+  readonly bodyBytes: number;
+  /** Told of every request when its answer has gone out. */
+  readonly onRequest?: ((request: RequestFacts) => void) | undefined;
+  readonly onError?: ((requestId: string, error: unknown) => void) | undefined;
+}
+
+export interface RequestFacts {
+  readonly requestId: string;
+  readonly method: string;
+  /** The route's, not what was called: nothing of a caller is in it. */
+  readonly route: string;
+  readonly status: number;
+  readonly ms: number;
+  readonly caller: string;
+}
+
+export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
+  const app = new Hono<Env>();
+  app.use(async (c, next) => {
+    const start = serving.now();
+    const given = c.req.header("x-request-id");
+    const requestId = given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : serving.unique();
+    c.set("requestId", requestId);
+    c.header("x-request-id", requestId);
+    await next();
+    const told = { requestId, method: c.req.method, route: c.req.routePath, status: c.res.status };
+    whenGone(c, () => {
+      c.get("leave")?.();
+      options.onRequest?.({ ...told, ms: serving.now() - start, caller: c.get("caller")?.name ?? "refused" });
+    });
+  });
+  app.use(door(options.door));
+  app.use(
+    bodyLimit({
+      maxSize: options.bodyBytes,
+      onError: () => {
+        throw new HttpError(413, "bad-input", {
+          what: "the body is too long",
+          wanted: `at most ${options.bodyBytes} bytes`,
+        });
+      },
+    }),
+  );
+  for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
+  app.notFound((c) => {
+    const error = new HttpError(404, "not-found", {
+      what: `there is no ${c.req.method} ${c.req.path} here`,
+      next: "docs/serve.md lists what there is",
+    });
+    return told(c, factsOfError(error));
+  });
+  app.onError((error, c) => {
+    const facts = factsOfError(error);
+    if (facts.status >= 500) options.onError?.(c.get("requestId"), error);
+    return told(c, facts);
+  });
+  return app;
+}
+
+/** Ready where every model that is served is open and warm. */
+async function getReady({ models, residents }: Serving, c: Ctx): Promise<Response> {
+  const missing = models.filter((model) => !residents.isOpen(model));
+  return c.json({ status: missing.length === 0 ? "ready" : "loading", missing }, missing.length === 0 ? 200 : 503);
+}
+
+/** Lanes, models and memory, as `irori ps` shows them. */
+async function statusOf({ residents, lanes, host, version }: Serving) {
+  const models = residents.open().map(({ model, facts, users, idleMs }) => ({
+    ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
+  }));
+  return { version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() };
+}
+export type ServerStatus = Awaited<ReturnType<typeof statusOf>>;
+
+function told(c: Ctx, facts: ErrorFacts): Response {
+  const { status, retryAfter } = facts;
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
+  const body = c.req.path.startsWith("/api/") ? ollamaError(facts) : openAiError(facts);
+  return c.json(body, status as 400);
+}
+
+/** Calls when a response's last byte was read, or its reader left. */
+function whenGone(c: Ctx, then: () => void): void {
+  const { body } = c.res;
+  if (body === null || !c.res.headers.get("content-type")?.includes("stream")) {
+    then();
+    return;
+  }
+  const reader = body.getReader();
+  const through = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (!done) {
+        controller.enqueue(value);
+        return;
+      }
+      then();
+      controller.close();
+    },
+    async cancel(reason) {
+      then();
+      await reader.cancel(reason);
+    },
+  });
+  c.res = new Response(through, c.res);
+}

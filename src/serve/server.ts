@@ -1,0 +1,168 @@
+// The server: a host, residents, lanes and routes put together, bound to an address, and taken down in order.
+// It does not know argv or where the engine runs.
+import { randomBytes, randomUUID } from "node:crypto";
+import type { Server as NodeServer } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
+import { Answers, type Limits } from "./answers.ts";
+import type { Host } from "./host.ts";
+import { type AppOptions, makeApp } from "./http/app.ts";
+import { isLoopback, type Key } from "./http/door.ts";
+import type { Serving } from "./http/serving.ts";
+import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
+import { Lanes } from "./lanes.ts";
+import { Metrics } from "./metrics.ts";
+import { type Load, Residents } from "./residents.ts";
+
+export interface ServerLimits extends Limits {
+  readonly bodyBytes: number;
+  /** Choices of one request. */
+  readonly choices: number;
+  readonly embedTexts: number;
+  /** Requests in work, of all callers. */
+  readonly openRequests: number;
+}
+
+export const DEFAULT_LIMITS: ServerLimits = {
+  ...{ defaultMaxTokens: 1024, maxTokens: 32_768, promptTokens: 1_000_000 },
+  ...{ bodyBytes: 16 * 2 ** 20, choices: 16, embedTexts: 2048, openRequests: 1024 },
+};
+
+export interface ServerOptions {
+  readonly host: Host;
+  /** Models that are opened before the server says that it is ready; the first is the default. */
+  readonly models: readonly string[];
+  /** Default "127.0.0.1". Any other but loopback wants a key. */
+  readonly hostname?: string | undefined;
+  /** Default 11435; 0 takes any that is free. */
+  readonly port?: number | undefined;
+  readonly keys?: readonly Key[] | undefined;
+  /** Further names that a Host header may say. */
+  readonly hosts?: readonly string[] | undefined;
+  /** Origins of pages that may call. */
+  readonly origins?: readonly string[] | undefined;
+  readonly lanes?: Partial<LaneOptions> | undefined;
+  readonly limits?: Partial<ServerLimits> | undefined;
+  readonly version: string;
+  /** Milliseconds between heartbeats of a stream on which nothing comes. Default 10,000. */
+  readonly beatMs?: number | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onLoad?: ((load: Load) => void) | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  readonly onRequest?: AppOptions["onRequest"];
+  readonly onError?: AppOptions["onError"];
+}
+
+/** 11434 is Ollama's. */
+export const DEFAULT_PORT = 11435;
+
+export interface RunningServer extends AsyncDisposable {
+  readonly url: string;
+  readonly serving: Serving;
+}
+
+/** Opens the models, then the door. Disposing of it lets what runs end, for so long as the process that holds it has patience. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { host, hostname = "127.0.0.1", port = DEFAULT_PORT, keys = [] } = options;
+  if (!isLoopback(hostname) && keys.length === 0)
+    throw new IroriError("bad-input", {
+      what: `binding ${hostname} lets other machines in, and there is no key`,
+      next: "set a key (IRORI_KEYS or --key NAME=KEY), or bind 127.0.0.1",
+    });
+  const now = () => performance.now();
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const metrics = new Metrics();
+  const onLoad = (load: Load) => {
+    metrics.loaded(load);
+    options.onLoad?.(load);
+  };
+  const residents = new Residents({
+    host,
+    now,
+    onLoad,
+    onProgress: options.onProgress,
+  });
+  const lanes = new Lanes({
+    policy: { ...DEFAULT_LANES, ...options.lanes },
+    now,
+    after,
+    onEffect: (effect) => metrics.effect(effect),
+  });
+  metrics.read(lanes, () => host.memory());
+  const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
+  const onError = options.onError ?? (() => undefined);
+  const serving: Serving = {
+    ...{ host, residents, lanes, answers, metrics, limits, models: options.models, version: options.version },
+    ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    random: () => randomBytes(4).readUInt32LE(),
+    onStreamError: onError,
+  };
+  const app = makeApp(serving, {
+    door: {
+      hostname,
+      keys,
+      hosts: options.hosts ?? [],
+      origins: options.origins ?? [],
+      mostOpen: limits.openRequests,
+      now,
+    },
+    ...{ bodyBytes: limits.bodyBytes, onRequest: options.onRequest, onError },
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }) as NodeServer;
+  server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
+  server.headersTimeout = 10_000;
+  const bound = await listen(server, hostname, port);
+  try {
+    // who asks meanwhile waits for the same loads; /health/ready says so
+    for (const model of options.models)
+      (await unlessAborted(residents.use(model), options.signal, `opening ${model}`))[Symbol.dispose]();
+  } catch (error) {
+    await close(server, 0);
+    await host[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
+    serving,
+    async [Symbol.asyncDispose]() {
+      await close(server);
+      await host[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function listen(server: NodeServer, hostname: string, port: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  server.once("error", (error: NodeJS.ErrnoException) => {
+    const isTaken = error.code === "EADDRINUSE";
+    const next = isTaken ? "stop what runs there (`irori stop`), or take another --port" : undefined;
+    reject(new IroriError("io", { what: `${hostname}:${port} cannot be bound`, got: error.code, next, cause: error }));
+  });
+  server.listen(port, hostname, () => {
+    const address = server.address();
+    resolve(typeof address === "object" && address !== null ? address.port : port);
+  });
+  return promise;
+}
+
+/** No new connections; those that wait for an answer get it for a while, then all are closed. */
+async function close(server: NodeServer, patienceMs = 5000): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), patienceMs);
+  await promise;
+  clearTimeout(timer);
+}
+
+function after(ms: number, then: () => void): () => void {
+  const timer = setTimeout(then, Math.min(ms, 2 ** 31 - 1));
+  timer.unref();
+  return () => clearTimeout(timer);
+}
+function every(ms: number, then: () => void): () => void {
+  const timer = setInterval(then, ms);
+  timer.unref();
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,81 @@
+// The engine in a child process, killed under load: the server stays up, everybody is answered, the engine is back warm.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { ProcessHost, type RunningServer, startServer } from "../src/serve/mod.ts";
+import { smollm2 } from "./setup/smollm2.ts";
+
+const model = "smollm2-135m";
+let host: ProcessHost;
+let server: RunningServer;
+const seen: string[] = [];
+before(async () => {
+  process.env.IRORI_HOME = (await smollm2()).home;
+  host = new ProcessHost({ rows: 2, onEngine: ({ type }) => seen.push(type) });
+  server = await startServer({ host, models: [model], port: 0, version: "0", lanes: { slots: 4 } });
+});
+after(() => server?.[Symbol.asyncDispose]());
+
+const chat = (more: object = {}, signal?: AbortSignal) =>
+  fetch(`${server.url}/v1/chat/completions`, {
+    method: "POST",
+    signal: signal ?? null,
+    body: JSON.stringify({
+      model,
+      messages: [{ role: "user", content: "Name three fruits." }],
+      temperature: 0,
+      max_tokens: 12,
+      ...more,
+    }),
+  });
+const textOf = async (response: Response) =>
+  ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message.content;
+
+test("the same answers come through another process, JSON held to its schema too", async () => {
+  const { smollm2Server } = await import("./setup/server.ts");
+  const whole = await textOf(await chat());
+  await using here = await smollm2Server();
+  const body = { model, messages: [{ role: "user", content: "Name three fruits." }], temperature: 0, max_tokens: 12 };
+  const same = await fetch(`${here.url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) });
+  assert.equal(await textOf(same), whole);
+  const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
+  const held = await chat({ response_format: { type: "json_schema", json_schema: { schema } }, max_tokens: 40 });
+  assert.equal(typeof JSON.parse((await textOf(held)) ?? "").ok, "boolean");
+});
+
+test("an engine killed three times under load: retryable 503s, the server up, back warm with its load counted as a crash", async () => {
+  const before = await textOf(await chat());
+  for (let kill = 1; kill <= 3; kill++) {
+    const { pid } = host;
+    assert.ok(pid !== undefined);
+    const asked = Array.from({ length: 6 }, (_, i) => chat({ max_tokens: 400, seed: i, stream: i % 2 === 0 }));
+    await wait(300);
+    process.kill(pid, "SIGKILL");
+    for (const response of await Promise.all(asked)) {
+      const text = await response.text();
+      if (response.headers.get("content-type")?.includes("event-stream"))
+        assert.ok(/engine_lost|\[DONE\]/.test(text), text.slice(-300));
+      else
+        assert.ok(
+          response.status === 200 || (response.status === 503 && response.headers.has("retry-after")),
+          `${response.status} ${text}`,
+        );
+    }
+    assert.equal((await fetch(`${server.url}/health/live`)).status, 200);
+    assert.equal(await textOf(await chat()), before);
+    assert.notEqual(host.pid, pid);
+    assert.equal(server.serving.residents.loads().crash, kill);
+    assert.equal(server.serving.lanes.state().free, 4);
+  }
+  assert.deepEqual(seen, ["lost", "back", "lost", "back", "lost", "back"]);
+});
+
+test("a client that leaves stops the engine's work in the other process", async () => {
+  const leaving = new AbortController();
+  const response = await chat({ stream: true, max_tokens: 4000, ignore_eos: true }, leaving.signal);
+  const reader = response.body?.getReader();
+  await reader?.read();
+  leaving.abort();
+  for (let i = 0; i < 200 && server.serving.lanes.state().free < 4; i++) await wait(10);
+  assert.equal(server.serving.lanes.state().free, 4);
+});

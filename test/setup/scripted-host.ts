@@ -1,0 +1,96 @@
+// A host that runs no model: a word a step at a pace that is set, loads that take what they are told to take, and counts of
+// all of it. It obeys signals and pauses as the engine does. It does not know what is tested with it.
+import { setTimeout as wait } from "node:timers/promises";
+import type { Host, HostEvent, HostRequest, ModelFacts } from "../../src/serve/mod.ts";
+
+export interface Script {
+  readonly loadMs?: number;
+  readonly prefillMs?: number;
+  readonly stepMs?: number;
+  /** Ends without its last record after so many tokens. */
+  readonly cutAfter?: number;
+  readonly onLoad?: () => Promise<void>;
+}
+
+export class ScriptedHost implements Host {
+  readonly loads: string[] = [];
+  /** Answers that run now. */
+  running = 0;
+  started = 0;
+  readonly #script: Script;
+  constructor(script: Script = {}) {
+    this.#script = script;
+  }
+
+  async load(model: string): Promise<ModelFacts> {
+    this.loads.push(model);
+    await wait(this.#script.loadMs ?? 0);
+    await this.#script.onLoad?.();
+    return {
+      ...{ model, family: "scripted", isDecoder: true, context: 8192, vocabSize: 100, layers: 1, hiddenSize: 1 },
+      ...{ chatTemplate: undefined, weightBytes: 1000, parameters: 1, form: "words", kv: [], scratchBytes: 0 },
+    };
+  }
+  async unload(): Promise<void> {}
+  async encode(_model: string, prompt: Parameters<Host["encode"]>[1]) {
+    const text =
+      "messages" in prompt
+        ? prompt.messages.map(({ content }) => content).join(" ")
+        : "text" in prompt
+          ? prompt.text
+          : "";
+    return { ids: text.split(" ").map((_, i) => i), tail: "" };
+  }
+  async *generate(
+    _model: string,
+    request: HostRequest,
+    call: Parameters<Host["generate"]>[2] = {},
+  ): AsyncGenerator<HostEvent, void> {
+    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity } = this.#script;
+    this.running++;
+    this.started++;
+    try {
+      await wait(prefillMs);
+      let text = "";
+      const ids: number[] = [];
+      for (let i = 0; i < request.maxTokens && !call.signal?.aborted; i++) {
+        await call.pause?.resumed(call.signal, "the answer", () => undefined).catch(() => undefined);
+        await wait(stepMs);
+        if (call.signal?.aborted) break;
+        if (i >= cutAfter) return;
+        const word = `w${i} `;
+        text += word;
+        ids.push(i);
+        yield { type: "token", id: i, text: word };
+      }
+      yield {
+        ...{
+          type: "end",
+          text,
+          ids,
+          promptTokens: request.ids.length,
+          reusedTokens: 0,
+          hasBos: false,
+          seed: request.seed,
+        },
+        stop: call.signal?.aborted ? "cancelled" : "length",
+        timings: { openMs: 0, prefillMs, decodeMs: stepMs * ids.length, firstTokenMs: prefillMs, tokensPerSecond: 0 },
+      };
+    } finally {
+      this.running--;
+    }
+  }
+  async embed(_model: string, texts: readonly string[]) {
+    const vectors = texts.map((text) => Float32Array.of(text.length, 1));
+    return { vectors, dimensions: 2, tokens: texts.map(() => 1), truncated: [], empty: [] };
+  }
+  async stored() {
+    return ["one", "two"].map((name) => ({ name, bytes: 1000, sha256: "", pulledAt: 0 }));
+  }
+  async pull(): Promise<void> {}
+  async remove(): Promise<void> {}
+  async memory() {
+    return { privateBytes: 0, residentBytes: 0, freeBytes: 1e9, pid: process.pid };
+  }
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
