@@ -1,4 +1,4 @@
-// `npm run demo`: fetches a small model into the store, prepares it, asks it one question and tells the figures.
+// `npm run demo`: fetches a small model into the store, prepares it, asks it one question, tells the figures, and shows a memory.
 // Run again, it opens what is there. It uses the engine as a program would and knows nothing of its insides.
 import { readFileSync } from "node:fs";
 import { streamAnswer } from "../src/cli/answer.ts";
@@ -6,6 +6,7 @@ import { exitCodeOf } from "../src/cli/exit-codes.ts";
 import { listenForStop, print, say, tell, watchOutput } from "../src/cli/output.ts";
 import { showProgress } from "../src/cli/progress.ts";
 import { openEngine } from "../src/machine.ts";
+import { demoMemory } from "./demo-memory.ts";
 
 const MODEL = "smollm2-135m";
 const QUESTION = "What is a hearth, and why do people gather around it?";
@@ -38,7 +39,8 @@ async function demo(): Promise<number> {
   const { ids, timings, stop: reason } = await streamAnswer(lease, request, { signal });
   const first = `first token ${timings.prefillMs.toFixed(0)} ms after the question`;
   print(`\n${first} · ${timings.tokensPerSecond.toFixed(0)} tokens/s over ${ids.length} tokens · ${memoryText()}\n`);
-  print(`Next: node bin/irori.js run ${MODEL}   (a chat; node bin/irori.js --help lists the rest)\n`);
+  if (reason !== "cancelled") await demoMemory();
+  print(`\nNext: node bin/irori.js run ${MODEL}   (a chat; node bin/irori.js --help lists the rest)\n`);
   return reason === "cancelled" ? exitCodeOf("cancelled") : 0;
 }
 

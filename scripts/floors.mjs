@@ -113,8 +113,8 @@ const overrides = [
   ),
   onlyImports(
     ["examples/**"],
-    ["!node:*", "!node:*/*", "!irori", "!irori/*"],
-    "An example imports what the package exports.",
+    ["!node:*", "!node:*/*", "!irori", "!irori/*", "!@modelcontextprotocol/sdk/client/**"],
+    "An example imports what the package exports, and a client of MCP.",
   ),
 ];
 

@@ -1,11 +1,20 @@
-// This machine, its environment and the settings file as the engine's options: what the faces (the package's root, the
+// This machine, its environment and the settings file as an engine's and a memory's options: what the faces (the package's root, the
 // command) start from. It does not know arguments; below this floor nothing reads the environment, the clock or the machine.
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism, freemem, homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { seededRandom } from "./base/mod.ts";
 import { defaultHome, type NetworkOptions } from "./checkpoint/mod.ts";
 import type { Engine, EngineOptions } from "./engine/mod.ts";
-import { type InForce, type Settings, type Sources, settingsInForce, settingsPath } from "./settings/mod.ts";
+import type { Embedder, Memory, Writer } from "./memory/mod.ts";
+import {
+  type InForce,
+  type MemorySettings,
+  type Settings,
+  type Sources,
+  settingsInForce,
+  settingsPath,
+} from "./settings/mod.ts";
 
 /** More threads than this gain little on one small model and take the machine from everybody else. */
 const MOST_THREADS = 8;
@@ -98,4 +107,36 @@ export async function openEngine(
   const base = engineOptions(rest.threads === undefined ? settings : { ...settings, threads: rest.threads });
   const { Engine } = await import("./engine/mod.ts");
   return Engine.open({ ...base, ...rest });
+}
+
+export interface OpenMemoryOptions {
+  /** The memory's file; default memory.db of IRORI_HOME. Made where there is none. */
+  readonly file?: string | undefined;
+  /** Default "default". */
+  readonly namespace?: string | undefined;
+  /** What embeds; default: letters and words alone, without a model. */
+  readonly embedder?: Embedder | undefined;
+  /** What writes; default: sentences of what is remembered, without a model. */
+  readonly writer?: Writer | undefined;
+  /** Default: the settings in force. */
+  readonly settings?: MemorySettings | undefined;
+}
+
+/**
+ * A memory in a file of this machine, closed at the end of its block. Throws "conflict" where another embedder made its vectors,
+ * "bad-file" for what is no memory, "io" where the disk refuses.
+ */
+export async function openMemory(options: OpenMemoryOptions = {}): Promise<Memory & AsyncDisposable> {
+  const { hashedEmbedder, idMaker, Memory, openSqlite } = await import("./memory/mod.ts");
+  const { embedder = hashedEmbedder, namespace, writer } = options;
+  const file = options.file ?? join(homeFolder(), "memory.db");
+  const settings = options.settings ?? readSettings().settings.memory;
+  const random = () => seededRandom(Date.now() * 65_536 + (process.pid % 65_536));
+  mkdirSync(dirname(file), { recursive: true });
+  const store = await openSqlite({ path: file, embedder, newId: idMaker(random()) });
+  const memory = new Memory({
+    ...{ store, embedder, writer, namespace, settings },
+    ...{ random: random(), now: () => Date.now() },
+  });
+  return Object.assign(memory, { [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() });
 }

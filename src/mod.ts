@@ -28,7 +28,7 @@ export {
   type SavedChat,
   type Score,
 } from "./engine/mod.ts";
-export { openEngine, type ReadSettingsOptions, readSettings } from "./machine.ts";
+export { type OpenMemoryOptions, openEngine, openMemory, type ReadSettingsOptions, readSettings } from "./machine.ts";
 export type { InForce, SettingInForce, SettingSource, Settings } from "./settings/mod.ts";
 
 /** The version of this package, as its package.json has it. */

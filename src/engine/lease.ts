@@ -325,8 +325,8 @@ export class Lease implements AsyncDisposable {
     if ("ids" in prompt) return this.#checkedIds(prompt.ids);
     const { tokenizer } = this.#held();
     if ("messages" in prompt) {
-      const messages = this.#withSystem(prompt.messages);
       const { tools, values } = prompt;
+      const messages = this.#withSystem(prompt.messages);
       return encodeChat(tokenizer, await this.#held().chatTemplate(), messages, {
         addGenerationPrompt,
         ...(tools && { tools }),

@@ -183,7 +183,10 @@ export class Connection {
     const code = primaryCode(error);
     const { message, code: system } = error as NodeJS.ErrnoException;
     const parts = { what: this.path, got: message, cause: error };
-    if (code === undefined) return /^E[A-Z]+$/.test(system ?? "") ? new IroriError("io", parts) : error;
+    if (code === undefined)
+      return /^E[A-Z]+$/.test(system ?? "")
+        ? new IroriError("io", { ...parts, next: "check that the file and its folder can be written" })
+        : error;
     if (code === BUSY || code === LOCKED) return this.#busy(error);
     if (code === CORRUPT || code === NOTADB)
       return new IroriError("bad-file", {

@@ -1,4 +1,4 @@
-// Public names of serve/: the server, its lanes and residents, the hosts that run models for it, and a memory for MCP clients.
+// Public names of serve/: the server, its lanes and residents, the host that runs models for it, and the memory as an MCP server.
 
 export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
 export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";

@@ -10,12 +10,12 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   "bad-input": 400,
   "bad-file": 500,
   "not-found": 404,
-  busy: 503,
-  conflict: 409,
   unsupported: 400,
   "no-room": 503,
   io: 502,
   library: 500,
+  busy: 503,
+  conflict: 409,
   cancelled: 499,
 };
 
