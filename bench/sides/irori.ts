@@ -28,7 +28,8 @@ let resident: Resident;
 let firstResidentMs = 0;
 
 function engineOf({ home, threads, spinning }: Opening): Promise<Engine> {
-  return Engine.open({ home, threads, spinning, now, budgetBytes: () => Number.MAX_SAFE_INTEGER });
+  // nothing is kept: the same prompt is read again in every round, as the peer does
+  return Engine.open({ home, threads, spinning, now, budgetBytes: () => Number.MAX_SAFE_INTEGER, keptBytes: 0 });
 }
 
 async function open({ opening }: Request): Promise<void> {
