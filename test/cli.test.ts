@@ -337,7 +337,7 @@ const failures: Readonly<
     code: "bad-input",
     says: /tempreature/,
   },
-  "an unknown command": { args: () => ["walk"], exit: 2, code: "bad-input", says: /"walk".*run, pull/ },
+  "an unknown command": { args: () => ["walk"], exit: 2, code: "bad-input", says: /"walk".*run,.* pull,/ },
   "no model": { args: () => ["run"], exit: 2, code: "bad-input", says: /MODEL is missing/ },
   "a text without quotes": { args: () => ["run", model, "a", "b"], exit: 2, code: "bad-input", says: /quotes/ },
   "a number that is none": {
