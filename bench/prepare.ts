@@ -70,6 +70,7 @@ async function measure(home: string, model: string, form: string) {
 const CONFIG = {
   ...{ model_type: "llama", vocab_size: 32000, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 22 },
   ...{ num_attention_heads: 32, num_key_value_heads: 4, max_position_embeddings: 2048, rms_norm_eps: 1e-5 },
+  hidden_act: "silu",
 };
 
 /** TinyLlama's shape in float16, 2.2 GB; one block of random numbers again and again. */
