@@ -75,18 +75,24 @@ test("who waits too long for another's write is told whose it is", async () => {
   await using holder = await open(path);
   await using waiting = await open(path, 200);
   const { promise: end, resolve: finish } = Promise.withResolvers<void>();
+  const { promise: isHeld, resolve: hold } = Promise.withResolvers<void>();
   const held = holder.transaction(async (inside) => {
     await add(inside, "held");
+    hold();
     await end;
   });
-  await assert.rejects(add(waiting, "too late"), (error: Error & { code?: string }) => {
-    assert.equal(error.code, "busy");
-    assert.match(error.message, new RegExp(`\\b${process.pid}\\b`));
-    assert.doesNotMatch(error.message, /SQLITE/);
-    return true;
-  });
-  assert.equal((await waiting.stats("default")).episodes, 1, "readers do not wait");
-  finish();
+  await isHeld;
+  try {
+    await assert.rejects(add(waiting, "too late"), (error: Error & { code?: string }) => {
+      assert.equal(error.code, "busy");
+      assert.match(error.message, new RegExp(`\\b${process.pid}\\b`));
+      assert.doesNotMatch(error.message, /SQLITE/);
+      return true;
+    });
+    assert.equal((await waiting.stats("default")).episodes, 1, "readers do not wait");
+  } finally {
+    finish(); // a store that is being written to does not close
+  }
   await held;
   assert.equal(await isWell(path), 3);
 });
