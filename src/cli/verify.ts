@@ -23,8 +23,11 @@ export const verify: Command = { args, run: runVerify };
 interface Told {
   readonly name: string;
   readonly parts: readonly Verified[];
+  /** Of a model that was damaged and whose repair was asked for: whether it is whole now. */
   readonly isRepaired?: boolean;
 }
+
+const isDamaged = (parts: readonly Verified[]): boolean => parts.some(({ damage }) => damage !== undefined);
 
 async function runVerify(call: Call): Promise<number | undefined> {
   const { args } = call;
@@ -37,15 +40,18 @@ async function runVerify(call: Call): Promise<number | undefined> {
     const options = { signal: stop.signal, onProgress: progress.onProgress };
     for (const model of await chosen(engine, args.positional("model"))) {
       const parts = await verifyModel(engine, model, options);
-      const isDamaged = parts.some(({ damage }) => damage !== undefined);
-      if (isDamaged && args.flag("repair")) await repair(engine, model, parts, options);
-      models.push({ name: model.name, parts, ...(isDamaged && args.flag("repair") && { isRepaired: true }) });
+      const told = { name: model.name, parts };
+      if (!isDamaged(parts) || !args.flag("repair")) models.push(told);
+      else {
+        await repair(engine, model, parts, options);
+        models.push({ ...told, isRepaired: !isDamaged(await verifyModel(engine, model, options)) });
+      }
     }
   }
-  const isWhole = models.every(({ parts }) => parts.every(({ damage }) => damage === undefined));
+  const isWhole = models.every(({ parts, isRepaired = false }) => isRepaired || !isDamaged(parts));
   if (isJson) printJson({ isWhole, models });
   else for (const model of models) print(linesOf(model));
-  return isWhole || args.flag("repair") ? undefined : exitCodeOf("bad-file");
+  return isWhole ? undefined : exitCodeOf("bad-file");
 }
 
 async function chosen(engine: Engine, name: string | undefined): Promise<readonly StoredModel[]> {
@@ -68,11 +74,13 @@ async function repair(
   for (const { part, damage } of parts) {
     if (damage === undefined) continue;
     if (part !== "bytes") await engine.store.removePrepared(model, part);
-    else await engine.refetch(model, options);
+    else if (!model.isInPlace) await engine.refetch(model, options); // whoever changed a file in place may have meant to
   }
 }
 
 function linesOf({ name, parts, isRepaired }: Told): string {
   const told = parts.map(({ part, damage }) => `  ${part}: ${damage === undefined ? "as it was written" : damage}\n`);
-  return `${name}\n${told.join("")}${isRepaired ? "  what was damaged is gone, and made or fetched anew\n" : ""}`;
+  const repaired = "  what was damaged is gone, and fetched, or made when it is next wanted\n";
+  const left = "  not repaired: a file in place was changed (`irori rm` and `pull` take it as it is now)\n";
+  return `${name}\n${told.join("")}${isRepaired === undefined ? "" : isRepaired ? repaired : left}`;
 }
