@@ -91,7 +91,7 @@ test("a peer that cannot be installed is one sentence and exit code 1", async ()
   const copy = join(folder, "copy");
   await cp(join(root, "bench"), join(copy, "bench"), {
     recursive: true,
-    filter: (path) => !path.includes("node_modules"),
+    filter: (path) => !/node_modules|\.cache/.test(path.slice(root.length)),
   });
   await symlink(join(root, "src"), join(copy, "src"), "dir");
   const args = [join(copy, "bench/run.ts"), "smollm2-135m", "--against", "llama.cpp", "--home", join(folder, "none")];
