@@ -1,9 +1,8 @@
 // Links in memory: what lies around a node, and how links fade. The same rules as the SQL stores have.
 // It does not know episodes.
 import type { FadeOptions, FadeReport, Link, Network, NetworkOptions, NodeRef } from "../data-store.ts";
+import { MOST_LINKS, Walk } from "../walk.ts";
 import { linkKey, type NamespaceState } from "./state.ts";
-
-const MOST_LINKS = 64;
 
 const isWanted = ({ kind, weight }: Link, { kinds, leastWeight }: NetworkOptions): boolean =>
   (kinds === undefined ? kind !== "contradicts" : kinds.includes(kind)) && weight >= (leastWeight?.[kind] ?? 0);
@@ -28,25 +27,17 @@ function around(state: NamespaceState, seeds: readonly NodeRef[], options: Netwo
     note(target, source, weight);
   }
   const known = [...new Set(seeds)].filter((seed) => hasNode(state, seed));
-  const hopOf = new Map(known.slice(0, mostNodes).map((seed) => [seed, 0]));
-  let isWhole = known.length <= mostNodes;
-  let level = [...hopOf.keys()];
-  for (let hop = 1; hop <= hops && level.length > 0; hop++) {
-    const next: NodeRef[] = [];
-    for (const node of level) {
-      const strongest = [...(ends.get(node) ?? [])].sort((a, b) => b[1] - a[1]).slice(0, mostLinks);
-      for (const [other] of strongest) {
-        if (hopOf.has(other)) continue;
-        if (hopOf.size >= mostNodes) isWhole = false;
-        else {
-          hopOf.set(other, hop);
-          next.push(other);
-        }
-      }
-    }
-    level = next;
-  }
-  return { hopOf, isWhole };
+  const walk = new Walk(known, mostNodes);
+  for (let hop = 1; hop <= hops && walk.level.length > 0; hop++)
+    walk.go(
+      walk.level.flatMap((node) =>
+        [...(ends.get(node) ?? [])]
+          .sort((a, b) => b[1] - a[1])
+          .slice(0, mostLinks)
+          .map(([other]) => other),
+      ),
+    );
+  return walk;
 }
 
 export function neighboursOf(state: NamespaceState, node: NodeRef, options: NetworkOptions): NodeRef[][] {

@@ -15,9 +15,8 @@ import { checkMetadata, checkName } from "../episode.ts";
 import { partsOf } from "../node-ref.ts";
 import type { Session } from "../postgres.ts";
 import { checkLink, unknownEnd } from "../store-errors.ts";
+import { MOST_LINKS, Walk } from "../walk.ts";
 import { conceptOf, linkOf } from "./rows.ts";
-
-const MOST_LINKS = 64;
 
 export async function putConcepts(session: Session, namespace: string, concepts: readonly Concept[]): Promise<void> {
   for (const { id, kind, name, attributes, isPinned } of concepts)
@@ -104,10 +103,11 @@ async function around(session: Session, namespace: string, seeds: readonly NodeR
         OR EXISTS (SELECT 1 FROM concept WHERE namespace = $1 AND 'concept:' || id = s.ref) ORDER BY s.place`,
     [namespace, [...new Set(seeds)]],
   );
-  const hopOf = new Map(known.slice(0, mostNodes).map(({ ref }) => [ref as NodeRef, 0]));
-  let isWhole = known.length <= mostNodes;
-  let level = [...hopOf.keys()];
-  for (let hop = 1; hop <= hops && level.length > 0; hop++) {
+  const walk = new Walk(
+    known.map(({ ref }) => ref as NodeRef),
+    mostNodes,
+  );
+  for (let hop = 1; hop <= hops && walk.level.length > 0; hop++) {
     const rows = await session.query(
       `SELECT node, other FROM (
          SELECT n.place, n.node, l.other, l.weight, row_number() OVER (PARTITION BY n.place ORDER BY l.weight DESC, l.other) AS rank
@@ -116,20 +116,11 @@ async function around(session: Session, namespace: string, seeds: readonly NodeR
            SELECT target AS other, weight FROM link WHERE namespace = $1 AND source = n.node AND ${wanted}
            UNION ALL SELECT source, weight FROM link WHERE namespace = $1 AND target = n.node AND ${wanted}) AS ends GROUP BY other) AS l) AS ranked
        WHERE rank <= $5 ORDER BY place, rank`,
-      [namespace, level, options.kinds ?? null, leastOf(options), mostLinks],
+      [namespace, walk.level, options.kinds ?? null, leastOf(options), mostLinks],
     );
-    const next: NodeRef[] = [];
-    for (const { other } of rows as { other: NodeRef }[]) {
-      if (hopOf.has(other)) continue;
-      if (hopOf.size >= mostNodes) isWhole = false;
-      else {
-        hopOf.set(other, hop);
-        next.push(other);
-      }
-    }
-    level = next;
+    walk.go((rows as { other: NodeRef }[]).map(({ other }) => other));
   }
-  return { hopOf, isWhole };
+  return walk;
 }
 
 /** Of the kinds in $3, or all but contradictions; of the weight that $4 has for the kind. */

@@ -16,9 +16,8 @@ import { checkMetadata, checkName, type Json } from "../episode.ts";
 import { partsOf } from "../node-ref.ts";
 import type { Connection, Row } from "../sqlite.ts";
 import { checkLink, unknownEnd } from "../store-errors.ts";
+import { MOST_LINKS, Walk } from "../walk.ts";
 import type { Namespaces, Nodes } from "./tables.ts";
-
-const MOST_LINKS = 64;
 
 export class KnowledgeTables {
   readonly #connection: Connection;
@@ -121,23 +120,10 @@ export class KnowledgeTables {
   /** Numbers of nodes by their distance from the seeds, and whether all within the limits are there. */
   around(ns: number, seeds: readonly number[], options: NetworkOptions) {
     const { hops, mostNodes, mostLinks = MOST_LINKS } = options;
-    const hopOf = new Map<number, number>(seeds.slice(0, mostNodes).map((seed) => [seed, 0]));
-    let isWhole = seeds.length <= mostNodes;
-    let level = [...hopOf.keys()];
-    for (let hop = 1; hop <= hops && level.length > 0; hop++) {
-      const next: number[] = [];
-      for (const node of level)
-        for (const [other] of this.#linksOf(ns, node, mostLinks, options)) {
-          if (hopOf.has(other)) continue;
-          if (hopOf.size >= mostNodes) isWhole = false;
-          else {
-            hopOf.set(other, hop);
-            next.push(other);
-          }
-        }
-      level = next;
-    }
-    return { hopOf, isWhole };
+    const walk = new Walk(seeds, mostNodes);
+    for (let hop = 1; hop <= hops && walk.level.length > 0; hop++)
+      walk.go(walk.level.flatMap((node) => this.#linksOf(ns, node, mostLinks, options).map(([other]) => other)));
+    return walk;
   }
 
   neighbours(namespace: string, node: NodeRef, options: NetworkOptions): NodeRef[][] {
