@@ -1,14 +1,14 @@
 // `node bench/inside.ts`: captures, ablations, attributions and LoRA steps of GPT-2's shape, against TransformerLens and torch with
 // peft, interleaved in one run. It does not know how a side does its work.
-import { loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { IroriError } from "../src/base/mod.ts";
 import { homeFolder } from "../src/machine.ts";
-import { type Figure, measured, table, US } from "./figures.ts";
+import { type Figure, US } from "./figures.ts";
 import { gpt2Shape } from "./gpt2-shape.ts";
-import { machine, ownVersions } from "./machine.ts";
+import { machine } from "./machine.ts";
 import { pythonOf } from "./python.ts";
+import { orSentence, report, say } from "./report.ts";
 import { Side } from "./side.ts";
 import type { InsideOpening } from "./work.ts";
 import { promptIds } from "./work.ts";
@@ -51,7 +51,6 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const say = (text: string) => console.error(`irori: ${text}`);
 const [rounds, sweeps] = [Number(values.rounds), Number(values.sweeps)];
 
 async function main(): Promise<void> {
@@ -65,35 +64,11 @@ async function main(): Promise<void> {
     ablation: ablations,
     training: trainings,
   };
-  const figures: Figure[] = [];
-  const load = [loadavg()[0]];
-  for (const name of values.only.split(",")) {
-    const group = groups[name];
-    if (group === undefined)
-      throw new IroriError("bad-input", { what: "no such figure", got: name, wanted: Object.keys(groups).join(", ") });
-    say(`measuring ${name} …`);
-    figures.push(...(await group(opening)));
-    load.push(loadavg()[0]);
-  }
-  const report = {
-    machine: machine(),
-    versions: { ...ownVersions(), ...versions },
-    load,
-    figures: figures.map(measured),
-  };
-  if (values.json) console.log(JSON.stringify(report, null, 2));
-  else {
-    const { cpu, cores, flags } = report.machine;
-    console.log(`GPT-2's shape (124 M), float32, ${opening.threads} threads each; median (minimum–maximum)`);
-    console.log(`${cpu}, ${cores} cores; ${flags.join(" ")}`);
-    console.log(
-      Object.entries(report.versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(", "),
-    );
-    console.log(`load of the machine meanwhile: ${load.map((one) => one?.toFixed(1)).join(", ")}\n`);
-    console.log(table(report.figures));
-  }
+  await report({
+    title: `GPT-2's shape (124 M), float32, ${opening.threads} threads each`,
+    groups: Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, () => group(opening)])),
+    ...{ only: values.only.split(","), versions, isJson: values.json },
+  });
 }
 
 const versions: Record<string, string> = {};
@@ -290,8 +265,4 @@ async function trainings(opening: InsideOpening): Promise<Figure[]> {
   ];
 }
 
-await main().catch((error: unknown) => {
-  if (!(error instanceof IroriError)) throw error;
-  console.error(`irori: ${error.message}`);
-  process.exitCode = 1;
-});
+await main().catch(orSentence);

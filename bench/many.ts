@@ -1,6 +1,5 @@
 // `node bench/many.ts`: many answers and texts at once against llama.cpp and sentence-transformers, prefixes and candidates against
 // the same without reuse, cold starts; interleaved in one run. It does not know how a side does its work.
-import { loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -8,10 +7,11 @@ import { IroriError } from "../src/base/mod.ts";
 import { Engine } from "../src/engine/mod.ts";
 import { homeFolder } from "../src/machine.ts";
 import { coldRun } from "./cold.ts";
-import { type Figure, measured, table, US } from "./figures.ts";
-import { machine, ownVersions } from "./machine.ts";
+import { type Figure, US } from "./figures.ts";
+import { machine } from "./machine.ts";
 import { installPeers, PEERS, peerVersion } from "./peers.ts";
 import { pythonOf } from "./python.ts";
+import { orSentence, report, say } from "./report.ts";
 import { Side } from "./side.ts";
 import type { Opening } from "./work.ts";
 import { CANDIDATES, PREFIX_TOKENS, STEPS, sentences, TEXT_TOKENS, TEXTS } from "./work-many.ts";
@@ -35,7 +35,6 @@ const { values } = parseArgs({
   },
 });
 const rounds = Number(values.rounds);
-const say = (text: string) => console.error(`irori: ${text}`);
 const versions: Record<string, string> = {};
 type Samples = Record<string, number[]>;
 
@@ -256,37 +255,11 @@ async function main(): Promise<void> {
   const groups: Record<string, (opening: Opening) => Promise<Figure[]>> = {
     ...{ decode, row, prefill, prefix, candidates, speculate, texts, cold },
   };
-  const figures: Figure[] = [];
-  const load = [loadavg()[0]];
-  for (const name of values.only.split(",")) {
-    const group = groups[name];
-    if (group === undefined)
-      throw new IroriError("bad-input", { what: "no such figure", got: name, wanted: Object.keys(groups).join(", ") });
-    say(`measuring ${name} …`);
-    figures.push(...(await group(opening)));
-    load.push(loadavg()[0]);
-  }
-  const report = {
-    machine: machine(),
-    versions: { ...ownVersions(), ...versions },
-    load,
-    figures: figures.map(measured),
-  };
-  if (values.json) return console.log(JSON.stringify(report, null, 2));
-  const { cpu, cores, flags } = report.machine;
-  console.log(`${values.model}, ${values.threads} threads each, ${rounds} rounds; median (minimum–maximum)`);
-  console.log(`${cpu}, ${cores} cores; ${flags.join(" ")}`);
-  console.log(
-    Object.entries(report.versions)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(", "),
-  );
-  console.log(`load of the machine meanwhile: ${load.map((one) => one?.toFixed(1)).join(", ")}\n`);
-  console.log(table(report.figures));
+  await report({
+    title: `${values.model}, ${values.threads} threads each, ${rounds} rounds`,
+    groups: Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, () => group(opening)])),
+    ...{ only: values.only.split(","), versions, isJson: values.json },
+  });
 }
 
-await main().catch((error: unknown) => {
-  if (!(error instanceof IroriError)) throw error;
-  console.error(`irori: ${error.message}`);
-  process.exitCode = 1;
-});
+await main().catch(orSentence);

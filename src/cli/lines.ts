@@ -1,8 +1,7 @@
 // Files of lines, each a text or a JSON value. It does not know what they say.
-import { readFile } from "node:fs/promises";
-import { text as readAll } from "node:stream/consumers";
 import { type core, type ZodType, z } from "zod";
 import { IroriError, nearest } from "../base/mod.ts";
+import { readText } from "./text-file.ts";
 
 export interface Line {
   /** From 1. */
@@ -12,22 +11,9 @@ export interface Line {
 
 /** The lines of a UTF-8 file, - for stdin, without their ends. Throws "not-found", "io" or "bad-file". */
 export async function readLines(path: string): Promise<readonly Line[]> {
-  const whole = path === "-" ? await readAll(process.stdin) : await readText(path);
-  const lines = whole.split(/\r?\n/);
+  const lines = (await readText(path)).split(/\r?\n/);
   if (lines.at(-1) === "") lines.pop();
   return lines.map((text, i) => ({ number: i + 1, text }));
-}
-
-async function readText(path: string): Promise<string> {
-  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    const code = error.code === "ENOENT" ? "not-found" : "io";
-    throw new IroriError(code, { what: `${path} cannot be read`, got: error.message, cause: error });
-  });
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new IroriError("bad-file", { what: `${path} is no UTF-8 text`, cause });
-  }
 }
 
 /** A line's JSON value of one shape. Throws "bad-input" naming the line and, of a key that is not known, the nearest. */

@@ -1,13 +1,13 @@
 // `irori score MODEL --file F`: negative log likelihoods of a text's tokens; with --prompt, of continuations of a prompt.
 // It does not know how they come about.
-import { readFile } from "node:fs/promises";
-import { text as readAll } from "node:stream/consumers";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
+import type { Arguments } from "./arguments.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
+import { readText } from "./text-file.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
@@ -25,7 +25,7 @@ async function runScore(call: Call): Promise<undefined> {
   const most = args.number("max-tokens", { isWhole: true, min: 2 });
   const prompt = args.text("prompt");
   if (prompt !== undefined) return scoreContinuations(call, prompt);
-  const text = await readText(args.text("file"));
+  const text = await readText(fileOf(args));
   using stop = listenForStop();
   const { signal } = stop;
   await using engine = await openEngine(call);
@@ -74,15 +74,11 @@ async function scoreContinuations(call: Call, prompt: string): Promise<undefined
   print(columns([["ln p", "a token", "continuation"], ...rows], [0, 1]));
 }
 
-async function readText(file: string | undefined): Promise<string> {
-  if (file === undefined)
-    throw new IroriError("bad-input", {
-      what: "irori score: --file is missing",
-      next: "name a text file, or - for stdin",
-    });
-  if (file === "-") return readAll(process.stdin);
-  return readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    const code = error.code === "ENOENT" ? "not-found" : "io";
-    throw new IroriError(code, { what: `${file} cannot be read`, got: error.message, cause: error });
+function fileOf(args: Arguments): string {
+  const file = args.text("file");
+  if (file !== undefined) return file;
+  throw new IroriError("bad-input", {
+    what: "irori score: --file is missing",
+    next: "name a text file, or - for stdin",
   });
 }

@@ -1,6 +1,7 @@
 // Scoring given continuations of one prompt: the prompt is read once, and what continuations have in common is too.
 // It does not know text.
 import { IroriError } from "../base/mod.ts";
+import { common } from "./common.ts";
 import { contextOf, type GenerationSetting } from "./generation.ts";
 import type { KvCache } from "./kv-cache.ts";
 import type { KvMemory } from "./kv-memory.ts";
@@ -109,9 +110,3 @@ const inOrder = (all: readonly (readonly number[])[]): number[] =>
       const length = common(a, b);
       return (a[length] ?? -1) - (b[length] ?? -1);
     });
-
-function common(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
-  return length;
-}

@@ -2,6 +2,7 @@
 // It does not know prompts' texts or who asks.
 import { IroriError } from "../base/mod.ts";
 import type { Config } from "../models/mod.ts";
+import { common } from "./common.ts";
 import { KvCache, type KvType, kvCacheBytes } from "./kv-cache.ts";
 import { megabytes } from "./plan.ts";
 
@@ -149,11 +150,4 @@ export class KvMemory implements Disposable {
   [Symbol.dispose](): void {
     for (const cache of [...this.#kept.keys()]) this.#forget(cache);
   }
-}
-
-/** How many tokens two texts have in common at their beginning. */
-function common(a: readonly number[], b: readonly number[]): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
-  return length;
 }
