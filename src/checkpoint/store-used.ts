@@ -19,7 +19,10 @@ export async function noteUse(place: Place, name: string): Promise<boolean> {
     })
     .then(
       () => true,
-      () => false,
+      (error: NodeJS.ErrnoException) => {
+        if (["EACCES", "EDQUOT", "ENOSPC", "EPERM", "EROFS"].includes(error.code ?? "")) return false;
+        throw error;
+      },
     );
 }
 

@@ -156,6 +156,7 @@ export class Engine implements AsyncDisposable {
       });
     };
     const noted = this.store.noteUse(stored);
+    noted.catch(() => undefined); // told below, unless preparing has something to tell first
     await this.prepare(stored, form, options);
     const start = now();
     const resident = await open().catch(async (error: unknown) => {
