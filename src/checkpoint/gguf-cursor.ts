@@ -3,6 +3,7 @@
 
 import { isUtf8 } from "node:buffer";
 import { IroriError } from "../base/mod.ts";
+import { TextList } from "./text-list.ts";
 
 /** Not an error of the file: the piece read so far is too short. */
 export class NeedMoreBytes extends Error {}
@@ -27,11 +28,15 @@ export class GgufCursor {
 
   /** Moves over `length` bytes and returns where they began. */
   take(length: number, what: string): number {
-    const at = this.position;
-    if (length > this.fileSize - at) throw this.bad(`${what} is cut`, `${this.fileSize - at} bytes left`, length);
-    if (length > this.bytes.length - at) throw new NeedMoreBytes();
-    this.position = at + length;
-    return at;
+    this.require(length, what);
+    this.position += length;
+    return this.position - length;
+  }
+
+  private require(length: number, what: string): void {
+    const left = this.fileSize - this.position;
+    if (length > left) throw this.bad(`${what} is cut`, `${left} bytes left`, length);
+    if (length > this.bytes.length - this.position) throw new NeedMoreBytes();
   }
 
   uint32(what: string): number {
@@ -51,15 +56,35 @@ export class GgufCursor {
   }
 
   string(what: string): string {
-    const length = this.count(`the length of ${what}`, 1);
+    const start = this.text(what);
+    return this.bytes.toString("utf8", start, this.position);
+  }
+
+  /** `count` strings, left where they lie. */
+  strings(count: number, what: string): TextList {
+    this.require(count * 8, what); // of the lengths before them
+    const starts = new Uint32Array(count);
+    const ends = new Uint32Array(count);
+    for (let i = 0; i < count; i++) {
+      starts[i] = this.text(what);
+      ends[i] = this.position;
+    }
+    return new TextList(this.bytes, starts, ends);
+  }
+
+  /** Moves over a string and returns where its letters begin. */
+  private text(what: string): number {
+    const high = this.view.getUint32(this.take(8, what) + 4, true);
+    const length = this.view.getUint32(this.position - 8, true) + high * 2 ** 32;
     const start = this.take(length, what);
-    const text = this.bytes.toString("utf8", start, start + length);
-    if (text.includes("\ufffd")) this.requireUtf8(start, start + length, what); // put for a bad byte, or really there
-    return text;
+    this.requireUtf8(start, start + length, what);
+    return start;
   }
 
   private requireUtf8(start: number, end: number, what: string): void {
-    if (isUtf8(this.bytes.subarray(start, end))) return;
+    let at = start;
+    while (at < end && (this.bytes[at] as number) < 0x80) at++;
+    if (at === end || isUtf8(this.bytes.subarray(at, end))) return;
     const got = this.bytes.subarray(start, Math.min(end, start + 24)).toString("hex");
     throw badGguf(this.path, what, got, "valid UTF-8");
   }

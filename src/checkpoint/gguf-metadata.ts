@@ -1,9 +1,10 @@
-// The key-value part of a GGUF header: 13 value types, strings as string[], numbers as typed arrays.
+// The key-value part of a GGUF header: 13 value types, strings as TextLists, numbers as typed arrays.
 // It gives no key a meaning.
 
 import { IroriError } from "../base/mod.ts";
 import type { GgufCursor } from "./gguf-cursor.ts";
 import { quoted } from "./quoted.ts";
+import type { TextList } from "./text-list.ts";
 
 type Scalar = string | number | bigint | boolean;
 type NumberArray =
@@ -19,7 +20,7 @@ type NumberArray =
   | BigInt64Array;
 
 /** 64-bit scalars are numbers where a number holds them exactly, else bigints; arrays of them are Big…64Array. */
-export type MetadataValue = Scalar | readonly string[] | readonly boolean[] | NumberArray;
+export type MetadataValue = Scalar | TextList | readonly boolean[] | NumberArray;
 
 interface ValueType {
   /** Least bytes of one value in the file. */
@@ -49,24 +50,18 @@ function bool(cursor: GgufCursor, what: string): boolean {
   return byte === 1;
 }
 
-function list<T>(count: number, read: () => T): T[] {
-  const values: T[] = [];
-  for (let i = 0; i < count; i++) values.push(read());
-  return values;
-}
-
 const arrayType = 9;
 
 const bools: ValueType = {
   size: 1,
   scalar: bool,
-  array: (cursor, count, what) => list(count, () => bool(cursor, what)),
+  array: (cursor, count, what) => Array.from({ length: count }, () => bool(cursor, what)),
 };
 
 const strings: ValueType = {
   size: 8, // of the length before it
   scalar: (cursor, what) => cursor.string(what),
-  array: (cursor, count, what) => list(count, () => cursor.string(what)),
+  array: (cursor, count, what) => cursor.strings(count, what),
 };
 
 /** By GGUF's number; 9 is the array itself. */

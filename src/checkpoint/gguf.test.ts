@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import { type GgufFile, gguf, ggufBytes, smallGguf } from "../../test/model-bytes.ts";
 import { IroriError } from "../base/mod.ts";
 import { openCheckpoint } from "./open.ts";
+import { TextList } from "./text-list.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "irori-gguf-"));
 after(() => rm(folder, { recursive: true }));
@@ -33,10 +34,12 @@ test("metadata and tensors are what the file says", async () => {
   assert.equal(checkpoint.format, "gguf");
   assert.deepEqual(checkpoint.files, [path]);
   assert.equal(checkpoint.config, undefined);
-  assert.deepEqual(Object.fromEntries(checkpoint.metadata), {
+  const { tokens, ...others } = Object.fromEntries(checkpoint.metadata);
+  assert.ok(tokens instanceof TextList);
+  assert.deepEqual([[...tokens], tokens.length, tokens.at(3)], [["a", "", "Ġé"], 3, undefined]);
+  assert.deepEqual(others, {
     "general.architecture": "llama",
     囲炉裏: "\ufeff火 \ufffd",
-    tokens: ["a", "", "Ġé"],
     ints: Int32Array.of(1, -1),
     flags: [true, false],
     big: 2n ** 60n,
@@ -82,7 +85,7 @@ test("a header longer than the first piece is read whole", async () => {
   });
   const tensors = [{ name: "a", dimensions: [1], type: 0, offset: 0 }];
   await using checkpoint = await opened(ggufBytes({ metadata: [["w", write]], tensors, data: new Uint8Array(4) }));
-  assert.deepEqual(checkpoint.metadata.get("w"), words);
+  assert.deepEqual([...(checkpoint.metadata.get("w") as TextList)], words);
   assert.deepEqual([...(await checkpoint.readFloat32("a"))], [0]);
 });
 

@@ -12,9 +12,9 @@ import type { Header, TensorInfo } from "./tensor-info.ts";
 const firstPieceBytes = 2 ** 20;
 const mostHeaderBytes = 2 ** 28; // the largest known (a vocabulary of 262,144 with scores) takes 2^24
 
-/** Reads growing pieces (each four times the last), so that a header costs little more than its own length. */
+/** Reads growing pieces (each twice the last), so that a header costs little more than its own length. */
 export async function readGgufHeader(file: ModelFile): Promise<Header> {
-  for (let length = firstPieceBytes; ; length *= 4) {
+  for (let length = firstPieceBytes; ; length *= 2) {
     const piece = await file.read(0, Math.min(length, file.size, mostHeaderBytes));
     try {
       return parseHeader(file, new GgufCursor(file.path, file.size, piece));

@@ -16,6 +16,7 @@ export interface ConvertOptions {
 
 /** A piece's values, as float32 and as the checkpoint has them, stay below this. */
 const PIECE_BYTES = 4 << 20;
+const rowsOfPiece = (rowBytes: number): number => Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
 
 /** Writes every weight of the family; returns where each lies and what became of each type. */
 export async function convertWeights(
@@ -165,7 +166,7 @@ async function writeCoded(
   const width = shape.at(-1) ?? 1;
   const count = product(shape) / Math.max(1, width);
   const extents = coding.arrays.map(({ bytesPerElement }) => file.reserve(product(shape) * bytesPerElement));
-  const most = Math.max(1, Math.floor(PIECE_BYTES / Math.max(rowBytes, width * 4)));
+  const most = rowsOfPiece(Math.max(rowBytes, width * 4));
   for (let first = 0; first < count; first += most) {
     const length = Math.min(most, count - first);
     const arrays = coding.encode(await read(first, length), length * width, scratch);
@@ -208,7 +209,10 @@ async function readRows(
   return moved;
 }
 
-/** A tensor [N, K] as [K, N]: whole, since its columns lie far apart (a family that needs it is small). */
+/** Rows of a turned tensor are gathered for so many pieces at a time: each time the whole tensor is read. */
+const TURNED_PIECES = 8;
+
+/** A tensor [N, K] as [K, N]: its columns lie far apart, so that a band of them is gathered before its pieces are written. */
 async function writeTurned(
   checkpoint: Checkpoint,
   { info }: Located,
@@ -217,11 +221,43 @@ async function writeTurned(
   onElements: (elements: number) => void,
 ): Promise<StoredTensor> {
   const [n, k] = info.shape as [number, number];
-  const values = await checkpoint.readFloat32(info.name);
-  const turned = new Float32Array(n * k);
-  for (let row = 0; row < n; row++) for (let i = 0; i < k; i++) turned[i * n + row] = values[row * k + i] as number;
-  const read = (first: number, length: number) => new Uint8Array(turned.buffer, first * n * 4, length * n * 4);
+  const most = TURNED_PIECES * rowsOfPiece(n * 4);
+  let [start, end] = [0, 0];
+  let band = new Float32Array(0);
+  const read = async (first: number, length: number): Promise<Uint8Array> => {
+    if (first >= end) {
+      [start, end] = [first, Math.min(first + most, k)];
+      band = await readColumns(checkpoint, info, start, end, target.scratch);
+    }
+    const rows = band.subarray((first - start) * n, (first - start + length) * n);
+    return new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
+  };
   return await writeCoded([k, n], n * 4, read, plan, target, onElements);
+}
+
+/** Columns [start, end) of a tensor [N, K], each in one piece: float32 [end − start, N] in `scratch`. */
+async function readColumns(
+  checkpoint: Checkpoint,
+  { name, shape, byteLength }: Located["info"],
+  start: number,
+  end: number,
+  scratch: Scratch,
+): Promise<Float32Array<ArrayBuffer>> {
+  const [n, k] = shape as [number, number];
+  const type = checkpoint.typeOf(name);
+  const rowBytes = byteLength / n;
+  const most = rowsOfPiece(Math.max(rowBytes, k * 4));
+  const turned = scratch.floats("turned", n * (end - start));
+  for (let first = 0; first < n; first += most) {
+    const length = Math.min(most, n - first);
+    const bytes = scratch.bytes("read", length * rowBytes);
+    await checkpoint.readPart(name, first * rowBytes, bytes);
+    const values = scratch.floats("read values", length * k);
+    type.dequantize(bytes, values);
+    for (let row = 0; row < length; row++)
+      for (let i = start; i < end; i++) turned[(i - start) * n + first + row] = values[row * k + i] as number;
+  }
+  return turned;
 }
 
 interface ReportWithError extends Omit<FormReport, "error"> {

@@ -12,7 +12,7 @@ export async function readTokenizerFiles(
   path: string,
 ): Promise<{ tokenizer: Tokenizer; chatTemplate: string | undefined }> {
   const folder = await folderOf(path);
-  const json = await readJson(join(folder, "tokenizer.json"));
+  const json = await readBytes(join(folder, "tokenizer.json"));
   if (json === undefined)
     throw new IroriError("not-found", {
       what: `${folder} has no tokenizer.json`,
@@ -84,11 +84,16 @@ function poolingModes(settings: Record<string, unknown>): Pooling[] {
   return on.map(([key]) => named(key.slice("pooling_mode_".length).replace(/_tokens?$/, "")));
 }
 
-async function readText(path: string): Promise<string | undefined> {
-  return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+async function readBytes(path: string): Promise<Uint8Array | undefined> {
+  return readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw new IroriError("io", { what: `${path} cannot be read`, got: error.message, cause: error });
   });
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  const bytes = await readBytes(path);
+  return bytes && new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
 async function readJson(path: string): Promise<unknown> {

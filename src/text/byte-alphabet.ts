@@ -18,15 +18,17 @@ for (const [byte, code] of byteToCode.entries()) codeToByte[code] = byte;
 
 const utf8 = new TextEncoder();
 
-/** The bytes a vocabulary entry stands for; an entry with a character outside the alphabet stands for its own UTF-8. */
-export function bytesOfEntry(entry: string): Uint8Array {
-  const bytes = new Uint8Array(entry.length);
+/**
+ * Writes the bytes a vocabulary entry stands for into `bytes`, which has room for three a character; how many they are.
+ * An entry with a character outside the alphabet stands for its own UTF-8.
+ */
+export function writeBytesOfEntry(entry: string, bytes: Uint8Array): number {
   for (let i = 0; i < entry.length; i++) {
     const byte = codeToByte[entry.charCodeAt(i)];
-    if (byte === undefined || byte < 0) return utf8.encode(entry);
+    if (byte === undefined || byte < 0) return utf8.encodeInto(entry, bytes).written;
     bytes[i] = byte;
   }
-  return bytes;
+  return entry.length;
 }
 
 /** `<0x0A>` → 10; undefined for what is not written like this. */

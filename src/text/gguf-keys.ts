@@ -1,8 +1,11 @@
 // Typed reading of a GGUF's `tokenizer.*` keys, with a sentence for each that is missing or odd.
 // It does not know what the keys mean.
 import { IroriError } from "../base/mod.ts";
+import type { Entries } from "./parts.ts";
 
 const prefix = "tokenizer.ggml.";
+const isList = (value: unknown): value is Entries<unknown> =>
+  typeof value === "object" && value !== null && "length" in value && "at" in value;
 const shown = (value: unknown): string => (value === undefined ? "nothing" : `a value of type ${typeof value}`);
 
 export class GgufKeys {
@@ -27,12 +30,12 @@ export class GgufKeys {
     return value;
   }
 
-  texts(key: string): readonly string[] {
+  texts(key: string): Entries<string> {
     const value = this.#metadata.get(prefix + key);
-    if (!Array.isArray(value)) throw this.bad(key, shown(value), "a list of texts");
-    const bad = value.findIndex((item) => typeof item !== "string");
-    if (bad >= 0) throw this.bad(key, `${shown(value[bad])} at ${bad}`, "a list of texts");
-    return value as string[];
+    if (!isList(value)) throw this.bad(key, shown(value), "a list of texts");
+    for (let i = 0; i < value.length; i++)
+      if (typeof value.at(i) !== "string") throw this.bad(key, `${shown(value.at(i))} at ${i}`, "a list of texts");
+    return value as Entries<string>;
   }
 
   /** One number a token; absent: all ordinary. */
@@ -51,9 +54,9 @@ export class GgufKeys {
   #numbers(key: string, count: number, what: string): ArrayLike<number> | undefined {
     const value = this.#metadata.get(prefix + key);
     if (value === undefined) return undefined;
-    const isList = Array.isArray(value) || ArrayBuffer.isView(value);
-    const length = isList ? (value as unknown as ArrayLike<number>).length : undefined;
-    if (length !== count) throw this.bad(key, isList ? `${length} ${what}` : shown(value), `${count}, one a token`);
+    const length = isList(value) ? value.length : undefined;
+    if (length !== count)
+      throw this.bad(key, isList(value) ? `${length} ${what}` : shown(value), `${count}, one a token`);
     return value as ArrayLike<number>;
   }
 

@@ -2,7 +2,16 @@
 // and Unigram ("t5"). Knows the keys and the token types; does not know how a file is read or how text is encoded.
 import { IroriError } from "../base/mod.ts";
 import { GgufKeys } from "./gguf-keys.ts";
-import { type AddedToken, endIds, isControlText, type NormalStep, plainFrame, type TokenizerParts } from "./parts.ts";
+import {
+  type AddedToken,
+  type Entries,
+  endIds,
+  entriesOf,
+  isControlText,
+  type NormalStep,
+  plainFrame,
+  type TokenizerParts,
+} from "./parts.ts";
 import { preTokenizerNamed } from "./pre-tokenizer.ts";
 
 /** Values of `tokenizer.ggml.token_type`; 1 is an ordinary token. */
@@ -12,7 +21,7 @@ const type = { unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as c
 const metaspace = "▁";
 
 interface Vocabulary {
-  readonly tokens: readonly string[];
+  readonly tokens: Entries<string>;
   readonly types: ArrayLike<number>;
   readonly added: readonly AddedToken[];
 }
@@ -40,8 +49,10 @@ const readers: Readonly<Record<string, (keys: GgufKeys, vocabulary: Vocabulary) 
     const pre = preTokenizerNamed(keys.text("pre", "default"));
     return {
       // A user-defined token of one character stands for that character, not for a byte of the alphabet.
-      vocabulary: tokens.map((token, i) => (types[i] === type.userDefined && token.length === 1 ? undefined : token)),
-      merges: keys.texts("merges").map((merge, rank) => pairOf(keys, merge, rank)),
+      vocabulary: entriesOf(tokens, (token, i) =>
+        types[i] === type.userDefined && token.length === 1 ? undefined : token,
+      ),
+      merges: entriesOf(keys.texts("merges"), (merge, rank) => pairOf(keys, merge, rank)),
       added,
       settings: {
         ...common(keys, tokens, added, { addsBos: pre.addsBos ?? false, addsEos: false }),
@@ -94,7 +105,7 @@ const readers: Readonly<Record<string, (keys: GgufKeys, vocabulary: Vocabulary) 
 /** What is the same for every kind; `adds` where the file does not say. */
 function common(
   keys: GgufKeys,
-  tokens: readonly string[],
+  tokens: Entries<string>,
   added: readonly AddedToken[],
   adds: { readonly addsBos: boolean; readonly addsEos: boolean },
 ) {
@@ -146,17 +157,22 @@ function sentencepiece(keys: GgufKeys, { tokens, types, added }: Vocabulary, cha
 
 /** The least likely of the ordinary tokens. */
 function leastScore(scores: ArrayLike<number>, { types, tokens }: Vocabulary): number {
-  return tokens.reduce((least, _, id) => (types[id] === 1 ? Math.min(least, scores[id] as number) : least), 0);
+  let least = 0;
+  for (let id = 0; id < tokens.length; id++) if (types[id] === 1) least = Math.min(least, scores[id] as number);
+  return least;
 }
 
-function addedTokens(tokens: readonly string[], types: ArrayLike<number>): AddedToken[] {
+function addedTokens(tokens: Entries<string>, types: ArrayLike<number>): AddedToken[] {
   const rules = { normalized: false, stripLeft: false, stripRight: false, singleWord: false };
-  return tokens.flatMap((text, id) => {
+  const added: AddedToken[] = [];
+  for (let id = 0; id < tokens.length; id++) {
     const control = types[id] === type.control || types[id] === type.unknown;
-    if (!control && types[id] !== type.userDefined) return [];
+    if (!control && types[id] !== type.userDefined) continue;
+    const text = tokens.at(id) as string;
     // Some files call the marks of a chat's turns user-defined: what a user writes would become them.
-    return [{ id, text, control: control || isControlText(text), ...rules }];
-  });
+    added.push({ id, text, control: control || isControlText(text), ...rules });
+  }
+  return added;
 }
 
 /** sentencepiece's files mark it by its type. */

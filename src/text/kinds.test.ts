@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
+import { jsonFile } from "./synthetic.fixture.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 interface Case {
@@ -60,7 +61,7 @@ for (const folder of folders) {
     test(`${name} from tokenizer.json gives the ids and the texts of tokenizers (${kind.cases.length})`, async () => {
       const { like, json, cases, framed, ...parts } = kind;
       const file = like === undefined ? json : { ...kinds[like]?.json, ...parts };
-      const built = await Tokenizer.fromTokenizerJson(file);
+      const built = await Tokenizer.fromTokenizerJson(jsonFile(file));
       const tokenizer = Tokenizer.open(built.prepare().slice());
       assert.ok(cases.length > 20);
       for (const each of cases) check(tokenizer, each);
@@ -83,7 +84,7 @@ for (const folder of folders) {
 }
 
 const goldenKinds = (read(goldens, "kinds.json") as { kinds: Record<string, Kind> }).kinds;
-const kindNamed = (name: string): Promise<Tokenizer> => Tokenizer.fromTokenizerJson(goldenKinds[name]?.json);
+const kindNamed = (name: string): Promise<Tokenizer> => Tokenizer.fromTokenizerJson(jsonFile(goldenKinds[name]?.json));
 const anyText = fc.oneof(
   fc.string({ unit: "binary", maxLength: 60 }),
   fc.string({ unit: "grapheme", maxLength: 40 }),
@@ -142,19 +143,21 @@ test("with bytes to fall back to, decoding what was encoded gives the text", asy
 
 test("an unknown character counts ten below the least likely token", async () => {
   const unigram = (pair: number) =>
-    Tokenizer.fromTokenizerJson({
-      model: {
-        type: "Unigram",
-        unk_id: 0,
-        vocab: [
-          ["<unk>", 0],
-          ["ab", pair],
-          ["cd", pair],
-          ["bcd", -1],
-        ],
-      },
-      decoder: { type: "Fuse" },
-    });
+    Tokenizer.fromTokenizerJson(
+      jsonFile({
+        model: {
+          type: "Unigram",
+          unk_id: 0,
+          vocab: [
+            ["<unk>", 0],
+            ["ab", pair],
+            ["cd", pair],
+            ["bcd", -1],
+          ],
+        },
+        decoder: { type: "Fuse" },
+      }),
+    );
   // "ab" and "cd" against an unknown "a" and "bcd": 2 · pair against pair - 10 - 1
   assert.deepEqual((await unigram(-10.9)).encode("abcd"), [1, 2]);
   assert.deepEqual((await unigram(-11.1)).encode("abcd"), [0, 3]);
@@ -165,7 +168,9 @@ test("an answer's first token keeps its space, a text's does not", async () => {
   const ids = tokenizer.encode("the house");
   assert.equal(tokenizer.decode(ids), "the house");
   assert.equal(tokenizer.decode(ids, { continues: true }), " the house");
-  const first = await Tokenizer.fromTokenizerJson({ ...goldenKinds.llama?.json, ...pick(goldenKinds["llama-first"]) });
+  const first = await Tokenizer.fromTokenizerJson(
+    jsonFile({ ...goldenKinds.llama?.json, ...pick(goldenKinds["llama-first"]) }),
+  );
   assert.notDeepEqual(first.encode("the house"), first.encode("the house", { continues: true }));
   assert.equal(first.decode(first.encode("the house", { continues: true })), "the house");
 });
@@ -175,10 +180,10 @@ const pick = (kind: Kind | undefined) => ({ normalizer: kind?.normalizer, pre_to
 test("the special tokens of an encoder, its longest input and the place of each text of a pair are known", async () => {
   const file = { ...goldenKinds["word-piece"]?.json, padding: { pad_id: 0 }, truncation: { max_length: 128 } };
   const config = { unk_token: "[UNK]", pad_token: "[PAD]", model_max_length: 512 };
-  const tokenizer = await Tokenizer.fromTokenizerJson(file, config);
+  const tokenizer = await Tokenizer.fromTokenizerJson(jsonFile(file), config);
   const { bosId, padId, unknownId, maxTokens, addsBos, addsEos } = tokenizer;
   assert.deepEqual([bosId, padId, unknownId, maxTokens, addsBos, addsEos], [2, 0, 1, 512, true, true]);
-  const limited = await Tokenizer.fromTokenizerJson(file, config, { maxTokens: 4 });
+  const limited = await Tokenizer.fromTokenizerJson(jsonFile(file), config, { maxTokens: 4 });
   assert.deepEqual(limited.encodeFramed("the quick fox jumps"), {
     ids: [2, ...limited.encode("the quick"), 3],
     types: [0, 0, 0, 0],
@@ -195,7 +200,7 @@ test("the special tokens of an encoder, its longest input and the place of each 
     message: /wanted 2 or more/,
   });
   const endless = { ...config, model_max_length: 1e30 };
-  assert.equal((await Tokenizer.fromTokenizerJson(file, endless)).maxTokens, 128);
+  assert.equal((await Tokenizer.fromTokenizerJson(jsonFile(file), endless)).maxTokens, 128);
 });
 
 test("the id of a text that is one token is found, in whatever way the vocabulary writes it", async () => {

@@ -117,12 +117,28 @@ export interface TokenizerSettings {
   readonly chatTemplate: string | undefined;
 }
 
+/** What an array is too, and a list whose entries are made when they are asked for. */
+export interface Entries<T> {
+  readonly length: number;
+  /** undefined past the end. */
+  at(index: number): T | undefined;
+}
+
+/** Entries that are made of others, each time one is asked for. */
+export function entriesOf<T, U>(list: Entries<T>, make: (entry: T, index: number) => U): Entries<U> {
+  const at = (index: number): U | undefined => {
+    const entry = list.at(index);
+    return entry === undefined ? undefined : make(entry, index);
+  };
+  return { length: list.length, at };
+}
+
 export interface TokenizerParts {
   readonly settings: TokenizerSettings;
   /** The model's vocabulary by id, in the byte-level alphabet where units are bytes; undefined where an id has no entry. */
-  readonly vocabulary: readonly (string | undefined)[];
+  readonly vocabulary: Entries<string | undefined>;
   /** Pairs of vocabulary entries, best first ("bpe"). */
-  readonly merges: readonly (readonly [string, string])[];
+  readonly merges: Entries<readonly [string, string]>;
   /** By id ("scored-bpe", "unigram"). */
   readonly scores?: ArrayLike<number> | undefined;
   /** Ids that no text arrives at by its letters, beside control tokens: bytes, unused ones. */

@@ -32,6 +32,9 @@ const goldenFile = (path: string): unknown =>
 export const syntheticJson = goldenFile("tokenizer/synthetic.json") as SyntheticJson;
 export const { variants } = goldenFile("tokenizer/variants.json") as { variants: Readonly<Record<string, Variant>> };
 
+/** The bytes of a file with this JSON. */
+export const jsonFile = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+
 /** tokenizer.json of a variant. */
 export function variantJson(name: string): unknown {
   const variant = variants[name];

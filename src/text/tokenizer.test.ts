@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { IroriError } from "../base/mod.ts";
-import { ggufMetadata, synthetic, syntheticJson, variantJson, variants } from "./synthetic.fixture.ts";
+import { ggufMetadata, jsonFile, synthetic, syntheticJson, variantJson, variants } from "./synthetic.fixture.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const text = fc.oneof(
@@ -18,7 +18,7 @@ const text = fc.oneof(
 
 for (const [name, { cases }] of Object.entries(variants)) {
   test(`${name} from tokenizer.json gives the ids of Hugging Face`, async () => {
-    const tokenizer = await Tokenizer.fromTokenizerJson(variantJson(name));
+    const tokenizer = await Tokenizer.fromTokenizerJson(jsonFile(variantJson(name)));
     for (const { text, ids, controlIds, decoded } of cases) {
       assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
       assert.deepEqual(tokenizer.encode(text, { control: true }), controlIds ?? ids, JSON.stringify(text));
@@ -142,7 +142,7 @@ test("the ids of the file's roles are known", async () => {
     },
   };
   const config = { eos_token: { content: "<|im_end|>" }, chat_template: "x" };
-  const fromJson = await Tokenizer.fromTokenizerJson(json, config);
+  const fromJson = await Tokenizer.fromTokenizerJson(jsonFile(json), config);
   assert.deepEqual([fromJson.bosId, fromJson.eosIds, fromJson.addsBos, fromJson.addsEos], [1, [2, 0], true, false]);
   assert.equal(fromJson.chatTemplate, "x");
 });
@@ -176,7 +176,10 @@ test("what cannot be run is refused by its name", async () => {
     [{ post_processor: { type: "Unheard" } }, /Unheard.*TemplateProcessing/],
   ];
   for (const [change, message] of refused) {
-    await assert.rejects(Tokenizer.fromTokenizerJson({ ...base, ...change }), { code: "unsupported", message });
+    await assert.rejects(Tokenizer.fromTokenizerJson(jsonFile({ ...base, ...change })), {
+      code: "unsupported",
+      message,
+    });
   }
 });
 
@@ -199,6 +202,6 @@ test("a broken file is a bad-file sentence that names the place", async () => {
     { model: { vocab: { a: 1e9 }, merges: [] } },
     { model: { vocab: [], merges: 3 } },
   ]) {
-    await assert.rejects(Tokenizer.fromTokenizerJson(json), (error) => error instanceof IroriError);
+    await assert.rejects(Tokenizer.fromTokenizerJson(jsonFile(json)), (error) => error instanceof IroriError);
   }
 });

@@ -70,9 +70,9 @@ export class Tokenizer {
     return Tokenizer.open(writePrepared(partsFromGguf(metadata)));
   }
 
-  /** From Hugging Face's tokenizer.json and, where there is one, tokenizer_config.json (both parsed). */
+  /** From the bytes of Hugging Face's tokenizer.json and, where there is one, tokenizer_config.json (parsed). Throws "unsupported" or "bad-file". */
   static async fromTokenizerJson(
-    json: unknown,
+    json: Uint8Array,
     tokenizerConfig?: unknown,
     facts: TokenizerFacts = {},
   ): Promise<Tokenizer> {
