@@ -17,6 +17,7 @@ import {
   int8Fusions,
   type Largest,
   onnxBytes,
+  outputParts,
   rewrite,
   type WeightLocation,
   withOffsetsInside,
@@ -289,6 +290,9 @@ const NOTHING_INSIDE = { offsetsInside: [], check: undefined, pages: undefined }
 const located = (names: readonly string[], locate: (name: string) => WeightLocation | undefined) =>
   Object.fromEntries(names.map((name) => [name, locate(name) as WeightLocation]));
 
+/** So many bytes of derived weights are computed at a time. */
+const DERIVED_BYTES = 16 << 20;
+
 /** Computes the derived weights and writes them; where each lies, relative to the prepared folder. */
 async function writeDerived(
   derived: Graph,
@@ -300,20 +304,19 @@ async function writeDerived(
 ) {
   const located: Record<string, WeightLocation> = {};
   if (Object.keys(derived.outputs).length === 0) return { located, written: undefined };
-  const bytes = onnxBytes(derived, { locate: raw });
-  await using program = await runtime.compile(bytes, {
-    weightsFolder: folder,
-    prepack: false,
-    optimization: "off",
-    name: "derived weights",
-  });
-  const values = await program.run({});
   await using file = await MappedFileWriter.create(join(staging, DERIVED));
-  for (const [name, tensor] of Object.entries(values)) {
-    const data = tensor.data as Float32Array | Uint8Array | Int8Array;
-    const { offset, length } = await file.append(data);
-    located[name] = { location: `${stagingName}/${DERIVED}`, offset: String(offset), length: String(length) };
-    tensor[Symbol.dispose]();
+  for (const part of outputParts(derived, DERIVED_BYTES)) {
+    await using program = await runtime.compile(onnxBytes(part, { locate: raw }), {
+      weightsFolder: folder,
+      prepack: false,
+      optimization: "off",
+      name: "derived weights",
+    });
+    for (const [name, tensor] of Object.entries(await program.run({}))) {
+      const { offset, length } = await file.append(tensor.data as Float32Array | Uint8Array | Int8Array);
+      located[name] = { location: `${stagingName}/${DERIVED}`, offset: String(offset), length: String(length) };
+      tensor[Symbol.dispose]();
+    }
   }
   return { located, written: await file.finish() };
 }

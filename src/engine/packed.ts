@@ -13,7 +13,7 @@ import { readSealed, writeSealed } from "./sealed.ts";
 import type { Reading } from "./text-graph.ts";
 
 /** Changes when the same manifest would be packed differently. */
-export const PACK_VERSION = 13;
+export const PACK_VERSION = 14;
 
 /** The version in the name of a packed folder; undefined for other names. */
 export const packVersionOf = (name: string): number | undefined => {

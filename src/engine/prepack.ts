@@ -4,7 +4,7 @@
 import { open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { IroriError } from "../base/mod.ts";
-import { addToBlockSums, type Runtime, writePages } from "../runtime/mod.ts";
+import { addToBlockSums, PagesWriter, type Runtime, type SavedWeights } from "../runtime/mod.ts";
 import {
   constant,
   type Graph,
@@ -15,6 +15,8 @@ import {
   slice,
   type Value,
   type WeightLocation,
+  weightParts,
+  weightsOf,
   withOffsetsInside,
 } from "../tensor/mod.ts";
 import type { Written } from "./mapped-check.ts";
@@ -49,15 +51,16 @@ const PATTERNS = [() => 1, (i: number) => (i % 2 ? -1 : 1), (i: number) => (i % 
 
 const formatOf = ({ bits, block }: OffsetProduct): string => `${bits}x${block}`;
 
-/** Packs the weights of a fused and folded Graph. */
+/** So many bytes of weights are packed at a time; the library holds their packed form twice while it saves it. */
+const PART_BYTES = 16 << 20;
+
+/** Packs the weights of a fused and folded Graph, a part after another: memory grows with its largest weight, not with the model. */
 export async function prepack(whole: Graph, site: PrepackSite): Promise<Prepacked> {
-  await saveLibraryForm(whole, site);
   for (let products = offsetProducts(whole); ; ) {
     const { locations, refused, pages } = await writeOnce(whole, products, site);
     const check = await checkOf(products, locations, site);
     const wrong = new Set([...refused, ...check.wrong]);
     if (wrong.size === 0) {
-      await Promise.all([SAVED.model, SAVED.weights].map((name) => rm(join(site.staging, name))));
       const used = products.length > 0 ? check : undefined;
       return { locations, offsetsInside: codesOf(products), check: used, pages: { ...pages, name: SAVED.pages } };
     }
@@ -68,42 +71,47 @@ export async function prepack(whole: Graph, site: PrepackSite): Promise<Prepacke
 const codesOf = (products: readonly OffsetProduct[]): ReadonlySet<string> =>
   new Set(products.map(({ codes }) => codes));
 
-async function saveLibraryForm(whole: Graph, { folder, staging, locate, runtime }: PrepackSite): Promise<void> {
-  const program = await runtime.compile(onnxBytes(whole, { locate }), {
+/** Has the library save its form of a part's weights. */
+async function saveLibraryForm(part: Graph, { folder, staging, locate, runtime }: PrepackSite): Promise<SavedWeights> {
+  const [modelPath, dataFile] = [join(staging, SAVED.model), join(staging, SAVED.weights)];
+  await Promise.all([modelPath, dataFile].map((path) => rm(path, { force: true })));
+  const program = await runtime.compile(onnxBytes(part, { locate }), {
     weightsFolder: folder,
     prepack: true,
     optimization: "off",
     name: "prepacking",
-    savePrepackedTo: { modelPath: join(staging, SAVED.model), fileName: SAVED.weights },
+    savePrepackedTo: { modelPath, fileName: SAVED.weights },
   });
   await program[Symbol.asyncDispose]();
+  return { model: await readFile(modelPath), dataFile };
 }
 
 /** Writes the pages with the offsets of `products` inside; the formats for which the library's form has no place for them. */
 async function writeOnce(whole: Graph, products: readonly OffsetProduct[], site: PrepackSite) {
   const { folder, staging } = site;
   const byCodes = new Map(products.map((product) => [product.codes, product]));
-  const tables = new Map(
-    await Promise.all(products.map(async (product) => [product.codes, await tablesOf(product, site)] as const)),
-  );
-  const refused = new Set<string>();
-  const edit = (name: string, block: Uint8Array): void => {
-    const [product, table] = [byCodes.get(name), tables.get(name)];
-    if (product && table && !addToBlockSums(block, table)) refused.add(formatOf(product));
-  };
   const kept = readBy(withOffsetsInside(whole, codesOf(products)));
-  const pages = await writePages({
-    model: await readFile(join(staging, SAVED.model)),
-    dataFile: join(staging, SAVED.weights),
-    to: join(staging, SAVED.pages),
-    location: `${staging.slice(folder.length + 1)}/${SAVED.pages}`,
-    keep: (name) => kept.has(name),
-    edit,
-  });
+  const refused = new Set<string>();
   const locations: Record<string, WeightLocation> = {};
-  for (const [name, { externalData }] of pages.initializers)
-    locations[name] = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
-  return { locations, refused, pages: { bytes: pages.bytes, sha256: pages.sha256 } };
+  await using pages = await PagesWriter.create(
+    join(staging, SAVED.pages),
+    `${staging.slice(folder.length + 1)}/${SAVED.pages}`,
+  );
+  for (const part of weightParts(whole, PART_BYTES)) {
+    const edits = new Map<string, (block: Uint8Array) => void>();
+    for (const { name } of weightsOf(part)) {
+      const product = byCodes.get(name);
+      if (product === undefined) continue;
+      const table = await tablesOf(product, site);
+      edits.set(name, (block) => addToBlockSums(block, table) || refused.add(formatOf(product)));
+    }
+    const saved = await saveLibraryForm(part, site);
+    const copied = await pages.copy(saved, { keep: (name) => kept.has(name), edit: (name) => edits.get(name) });
+    for (const [name, { externalData }] of copied)
+      locations[name] = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
+  }
+  await Promise.all([SAVED.model, SAVED.weights].map((name) => rm(join(staging, name), { force: true })));
+  return { locations, refused, pages: await pages.finish() };
 }
 
 /** Names of the weights that a Graph's kernels read: not those that lie inside others. */
@@ -134,7 +142,8 @@ async function readFloats(name: string, { folder, locate }: PrepackSite): Promis
 
 /** One product of each format, with what it must give; `wrong` are the formats whose pages do not give it. */
 async function checkOf(products: readonly OffsetProduct[], locations: Prepacked["locations"], site: PrepackSite) {
-  const chosen = new Map(products.map((product) => [formatOf(product), product]));
+  const largestFirst = products.toSorted((a, b) => b.rows * b.blocks - a.rows * a.blocks);
+  const chosen = new Map(largestFirst.map((product) => [formatOf(product), product])); // the smallest of each format stays
   const outputsOf = (product: (of: OffsetProduct) => Value) =>
     graph(Object.fromEntries([...chosen].map(([name, of]) => [name, slice(product(of), 1, 0, CHECKED_ROWS)])));
   const plain = outputsOf((product) => product.of(patterns(product)));

@@ -5,7 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { IroriError, seededRandom } from "../base/mod.ts";
-import { type Program, Runtime, readPrepackedEntries, Tensor, type WrittenPages, writePages } from "./mod.ts";
+import {
+  type PageEntries,
+  PagesWriter,
+  type Program,
+  Runtime,
+  readPrepackedEntries,
+  type SavedWeights,
+  Tensor,
+} from "./mod.ts";
 import { type Entry, OnnxBytes } from "./onnx-bytes.fixture.ts";
 
 const K = 1024;
@@ -87,7 +95,14 @@ async function answer(program: Program, rows: number, isSteered: boolean): Promi
 const anonymousMb = () =>
   Number(/RssAnon:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? Number.NaN) / 1024;
 
-let pages: WrittenPages;
+let pages: { readonly initializers: ReadonlyMap<string, PageEntries>; readonly bytes: number; readonly sha256: string };
+
+async function writePages(saved: SavedWeights, path: string): Promise<typeof pages> {
+  await using writer = await PagesWriter.create(path);
+  const initializers = await writer.copy(saved);
+  return { initializers, ...(await writer.finish()) };
+}
+
 before(async () => {
   runtime = await Runtime.open({ threads: 2, spinning: false });
   folder = mkdtempSync(join(tmpdir(), "irori-pages-"));
@@ -96,7 +111,7 @@ before(async () => {
   const program = await runtime.compile(chain(rawOf, false), { weightsFolder: folder, savePrepackedTo });
   await program[Symbol.asyncDispose]();
   const model = readFileSync(savePrepackedTo.modelPath);
-  pages = await writePages({ model, dataFile: join(folder, "saved.bin"), to: join(folder, "pages.bin") });
+  pages = await writePages({ model, dataFile: join(folder, "saved.bin") }, join(folder, "pages.bin"));
 });
 after(async () => {
   await runtime[Symbol.asyncDispose]();
@@ -148,6 +163,6 @@ describe("prepacked pages", () => {
     }
     const cut = join(folder, "cut.bin");
     writeSync(openSync(cut, "w"), readFileSync(join(folder, "saved.bin")).subarray(0, 5_000_000));
-    await assert.rejects(writePages({ model, dataFile: cut, to: join(folder, "never.bin") }), isBadFile);
+    await assert.rejects(writePages({ model, dataFile: cut }, join(folder, "never.bin")), isBadFile);
   });
 });

@@ -19,10 +19,22 @@ export interface PageEntries {
   readonly externalData: readonly ExternalEntry[];
 }
 
-export interface WrittenPages {
-  readonly initializers: ReadonlyMap<string, PageEntries>;
-  readonly bytes: number;
-  readonly sha256: string;
+/** What the library saved of a Program's weights (`savePrepackedTo`). */
+export interface SavedWeights {
+  /** The bytes of the saved optimised model. */
+  readonly model: Uint8Array;
+  /** Its data file. */
+  readonly dataFile: string;
+}
+
+type Edit = (block: Uint8Array) => void;
+
+export interface CopyOptions {
+  /** Initializers that are wanted. Default: all. */
+  readonly keep?: (name: string) => boolean;
+  /** What changes the prepacked blocks of an initializer before they are written; those that nothing changes are never held whole. */
+  readonly edit?: (name: string) => Edit | undefined;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -46,123 +58,116 @@ export function readPrepackedEntries(model: Uint8Array): Map<string, PageEntries
 }
 
 /**
- * Copies the weights and prepacked blocks of a saved model (`savePrepackedTo`) into one file, each at a page of its
- * own. The raw weights stay: opening packs them once more to compare their hash, then uses the mapped block and
- * drops its own. Another CPU's hash does not match: then results are right and memory is private.
+ * One file of weights and prepacked blocks, each at a page of its own, copied from what Programs saved. The raw weights
+ * stay: opening packs them once more to compare their hash, then uses the mapped block and drops its own. Another CPU's
+ * hash does not match: then results are right and memory is private.
  */
-export async function writePages(options: {
-  /** The bytes of the saved optimised model. */
-  readonly model: Uint8Array;
-  /** Its data file. */
-  readonly dataFile: string;
-  /** The file to write; an existing one is replaced. */
-  readonly to: string;
-  /** The file's name for the entries, relative to `weightsFolder`. Default: the last part of `to`. */
-  readonly location?: string;
-  /** Initializers that are wanted. Default: all. */
-  readonly keep?: (name: string) => boolean;
-  /** May change the prepacked block of an initializer before it is written. */
-  readonly edit?: (name: string, block: Uint8Array) => void;
-  readonly signal?: AbortSignal;
-}): Promise<WrittenPages> {
-  const { model, dataFile, to, keep = () => true, edit } = options;
-  const location = options.location ?? basename(to);
-  const initializers = new Map<string, PageEntries>();
-  await using source = await open(dataFile, "r");
-  await using target = await open(to, "w");
-  const copy = new PageCopy(dataFile, source, (await source.stat()).size, target);
-  for (const [name, { dims, dtype, externalData }] of readPrepackedEntries(model)) {
-    options.signal?.throwIfAborted();
-    if (!keep(name)) continue;
-    const entries: ExternalEntry[] = [{ key: "location", value: location }];
-    const values = new Map(externalData.map(({ key, value }) => [key, value]));
-    const length = values.get("length") ?? "";
-    const offset = await copy.block(name, values.get("offset") ?? "0", length);
-    entries.push({ key: "offset", value: String(offset) }, { key: "length", value: length });
-    for (const { key, value } of externalData) {
-      if (key.startsWith("prepacked_")) entries.push({ key, value: await copyPrepacked(copy, name, value, edit) });
-    }
-    initializers.set(name, { dims, dtype, externalData: entries });
-  }
-  await target.sync();
-  return { initializers, bytes: copy.bytes, sha256: copy.hash.digest("hex") };
-}
-
-/** "MatMulNBits+1303…|442368;663678;0": kernel and hash of the packed bytes, then offset;length;checksum of each block. */
-async function copyPrepacked(
-  copy: PageCopy,
-  name: string,
-  value: string,
-  edit?: (name: string, block: Uint8Array) => void,
-): Promise<string> {
-  const [kernel, ...blocks] = value.split("|");
-  if (blocks.length === 0) throw badFile(`the prepacked entry of ${name} has no blocks`, value);
-  const moved: string[] = [];
-  for (const block of blocks) {
-    const [offset = "", length = "", ...rest] = block.split(";");
-    moved.push([await copy.block(name, offset, length, edit), length, ...rest].join(";"));
-  }
-  return [kernel, ...moved].join("|");
-}
-
-class PageCopy {
-  readonly hash = createHash("sha256");
-  bytes = 0;
-  readonly #path: string;
-  readonly #source: FileHandle;
-  readonly #sourceBytes: number;
+export class PagesWriter implements AsyncDisposable {
   readonly #target: FileHandle;
+  readonly #location: string;
+  readonly #hash = createHash("sha256");
   readonly #chunk = Buffer.alloc(4 * 1024 * 1024);
+  #bytes = 0;
 
-  constructor(path: string, source: FileHandle, sourceBytes: number, target: FileHandle) {
-    this.#path = path;
-    this.#source = source;
-    this.#sourceBytes = sourceBytes;
+  private constructor(target: FileHandle, location: string) {
     this.#target = target;
+    this.#location = location;
+  }
+
+  /**
+   * @param path the file to write; an existing one is replaced
+   * @param location the file's name for the entries, relative to `weightsFolder`
+   */
+  static async create(path: string, location: string = basename(path)): Promise<PagesWriter> {
+    return new PagesWriter(await open(path, "w"), location);
+  }
+
+  /** Copies what one Program saved; where its initializers lie now. Throws "bad-file" where it is cut. */
+  async copy({ model, dataFile }: SavedWeights, options: CopyOptions = {}): Promise<Map<string, PageEntries>> {
+    const { keep = () => true, edit, signal } = options;
+    await using file = await open(dataFile, "r");
+    const source: Source = { path: dataFile, file, size: (await file.stat()).size };
+    const initializers = new Map<string, PageEntries>();
+    for (const [name, { dims, dtype, externalData }] of readPrepackedEntries(model)) {
+      signal?.throwIfAborted();
+      if (!keep(name)) continue;
+      const entries: ExternalEntry[] = [{ key: "location", value: this.#location }];
+      const values = new Map(externalData.map(({ key, value }) => [key, value]));
+      const length = values.get("length") ?? "";
+      const offset = await this.#block(source, name, values.get("offset") ?? "0", length);
+      entries.push({ key: "offset", value: String(offset) }, { key: "length", value: length });
+      for (const { key, value } of externalData)
+        if (key.startsWith("prepacked_"))
+          entries.push({ key, value: await this.#prepacked(source, name, value, edit?.(name)) });
+      initializers.set(name, { dims, dtype, externalData: entries });
+    }
+    return initializers;
+  }
+
+  /** Makes the file durable; its size and the hash of what is in it. */
+  async finish(): Promise<{ readonly bytes: number; readonly sha256: string }> {
+    await this.#target.sync();
+    return { bytes: this.#bytes, sha256: this.#hash.digest("hex") };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#target.close();
+  }
+
+  /** "MatMulNBits+1303…|442368;663678;0": kernel and hash of the packed bytes, then offset;length;checksum of each block. */
+  async #prepacked(source: Source, name: string, value: string, edit: Edit | undefined): Promise<string> {
+    const [kernel, ...blocks] = value.split("|");
+    if (blocks.length === 0) throw badFile(`the prepacked entry of ${name} has no blocks`, value);
+    const moved: string[] = [];
+    for (const block of blocks) {
+      const [offset = "", length = "", ...rest] = block.split(";");
+      moved.push([await this.#block(source, name, offset, length, edit), length, ...rest].join(";"));
+    }
+    return [kernel, ...moved].join("|");
   }
 
   /** Copies one block to the next page and returns its offset there. */
-  async block(
-    name: string,
-    offsetText: string,
-    lengthText: string,
-    edit?: (name: string, block: Uint8Array) => void,
-  ): Promise<number> {
+  async #block(source: Source, name: string, offsetText: string, lengthText: string, edit?: Edit): Promise<number> {
     const [from, length] = [wholeNumber(name, offsetText), wholeNumber(name, lengthText)];
-    if (from + length > this.#sourceBytes) {
-      throw badFile(`${this.#path} ends before the weights of ${name}`, this.#sourceBytes, `${from + length} bytes`);
-    }
-    const padding = -this.bytes & (pageBytes - 1);
+    if (from + length > source.size)
+      throw badFile(`${source.path} ends before the weights of ${name}`, source.size, `${from + length} bytes`);
+    const padding = -this.#bytes & (pageBytes - 1);
     if (padding) await this.#append(Buffer.alloc(padding));
-    const at = this.bytes;
+    const at = this.#bytes;
     const chunkBytes = edit === undefined ? this.#chunk.length : length;
     for (let done = 0; done < length; done += chunkBytes) {
-      const chunk = await this.#read(from + done, Math.min(chunkBytes, length - done));
-      edit?.(name, chunk);
+      const chunk = await this.#read(source, from + done, Math.min(chunkBytes, length - done));
+      edit?.(chunk);
       await this.#append(chunk);
     }
     return at;
   }
 
-  async #read(from: number, length: number): Promise<Uint8Array> {
+  async #read({ path, file }: Source, from: number, length: number): Promise<Uint8Array> {
     const chunk = length > this.#chunk.length ? Buffer.alloc(length) : this.#chunk.subarray(0, length);
     for (let done = 0; done < length; ) {
-      const { bytesRead } = await this.#source.read(chunk, done, length - done, from + done);
-      if (bytesRead === 0)
-        throw badFile(`${this.#path} was cut while it was read`, from + done, `${from + length} bytes`);
+      const { bytesRead } = await file.read(chunk, done, length - done, from + done);
+      if (bytesRead === 0) throw badFile(`${path} was cut while it was read`, from + done, `${from + length} bytes`);
       done += bytesRead;
     }
     return chunk;
   }
 
   async #append(bytes: Uint8Array): Promise<void> {
-    this.hash.update(bytes);
+    this.#hash.update(bytes);
     for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.#target.write(bytes, done, bytes.length - done, this.bytes + done);
+      const { bytesWritten } = await this.#target.write(bytes, done, bytes.length - done, this.#bytes + done);
       done += bytesWritten;
     }
-    this.bytes += bytes.length;
+    this.#bytes += bytes.length;
   }
+}
+
+/** A data file that is copied from. */
+interface Source {
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly size: number;
 }
 
 function wholeNumber(name: string, text: string): number {

@@ -90,3 +90,4 @@ export {
   Value,
   weight,
 } from "./value.ts";
+export { outputParts, weightParts } from "./weight-parts.ts";
