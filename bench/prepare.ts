@@ -1,5 +1,5 @@
 // `node bench/prepare.ts [--home FOLDER] [--large]`: how long preparing takes, what it writes, and the most private memory that it
-// has at any time, for checkpoints of several sizes; `--large` makes one of 2.2 GB first. Linux only.
+// has at any time, for checkpoints of several sizes; `--large` makes one of 2.2 GB and 262,144 tokens first. Linux only.
 // It does not know how models are prepared. Beside it: what an import that copies and hashes the file would read and write.
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -67,13 +67,25 @@ async function measure(home: string, model: string, form: string) {
   }
 }
 
+/** Llama's shape with the largest vocabulary there is. */
 const CONFIG = {
-  ...{ model_type: "llama", vocab_size: 32000, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 22 },
+  ...{ model_type: "llama", vocab_size: 262_144, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 12 },
+  tie_word_embeddings: true,
   ...{ num_attention_heads: 32, num_key_value_heads: 4, max_position_embeddings: 2048, rms_norm_eps: 1e-5 },
   hidden_act: "silu",
 };
 
-/** TinyLlama's shape in float16, 2.2 GB; one block of random numbers again and again. */
+/** Every pair of 511 characters is a token and a merge. */
+function largeVocabulary(): string {
+  const characters = Array.from({ length: 511 }, (_, i) => String.fromCharCode(0x4e00 + i));
+  const pairs = characters.flatMap((a) => characters.map((b) => [a, b] as const)).slice(0, CONFIG.vocab_size - 511);
+  const vocab = Object.fromEntries(
+    [...characters, ...pairs.map((pair) => pair.join(""))].map((entry, id) => [entry, id]),
+  );
+  return JSON.stringify({ model: { type: "BPE", vocab, merges: pairs } }, null, 2);
+}
+
+/** 1.1 billion weights in float16, 2.2 GB; one block of random numbers again and again. */
 async function largeModel(folder: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
   const family = familyOf("llama");
@@ -94,6 +106,7 @@ async function largeModel(folder: string): Promise<string> {
   for (let done = 0; done < bytes; done += block.length)
     await file.write(block.subarray(0, Math.min(block.length, bytes - done)));
   writeFileSync(join(folder, "config.json"), JSON.stringify(CONFIG));
+  writeFileSync(join(folder, "tokenizer.json"), largeVocabulary());
   return `file:${folder}`;
 }
 
@@ -126,7 +139,7 @@ function table(results: readonly Awaited<ReturnType<typeof measure>>[]): string 
   const s = (ms: number) => (ms / 1000).toFixed(1);
   const rows = results.map((each) =>
     [
-      each.model.startsWith("file:") ? "TinyLlama's shape, float16" : each.model,
+      each.model.startsWith("file:") ? "1.1 billion weights, 262,144 tokens, float16" : each.model,
       ...[mb(each.checkpointBytes), each.form, s(each.prepareMs), mb(each.preparedBytes), mb(each.prepareBytes)],
       ...[s(each.packMs), mb(each.packedBytes), mb(each.packBytes), mb(each.checkpointBytes)],
     ].join(" | "),

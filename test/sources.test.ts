@@ -267,6 +267,22 @@ test("pieces that were spoilt on this disk are found by the hash, and the file i
   await pulledWhole(store, "tiny");
 });
 
+test("damaged bytes stay until they are here again whole, and then give way", async () => {
+  const store = await open({ catalog: [entry(plain())] });
+  const pulled = await store.pull("tiny", withHub());
+  const damaged = Buffer.from(model).fill(7, 1000, 1010);
+  await writeFile(pulled.path, damaged);
+  server.rule = () => ({ status: 404 });
+  await assert.rejects(store.pullAgain(pulled, withHub()), says("not-found", /404/));
+  assert.ok((await readFile(pulled.path)).equals(damaged), "nothing is lost where nothing comes");
+  server.rule = () => undefined;
+  const again = await store.pullAgain(pulled, withHub());
+  assert.deepEqual([again.name, again.path], [pulled.name, pulled.path]);
+  assert.ok((await readFile(again.path)).equals(model));
+  await store.verify(again);
+  await isClean(store);
+});
+
 test("a note of pieces that is broken, of another file or too good to be true counts as none", async () => {
   const store = await open();
   for (const change of [

@@ -2,9 +2,19 @@
 // without network, a store on another machine. The answer of a model decides: it is the same, or a sentence.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { commandAt } from "./setup/command.ts";
 import { writeTinyGguf } from "./setup/tiny-gguf.ts";
@@ -94,13 +104,16 @@ test("prune removes what no model names; with --keep models too; --dry-run nothi
     { recursive: true },
   );
   writeFileSync(join(folder, `pruned/blobs/sha256-${"e".repeat(64)}`), Buffer.alloc(500));
+  const mine = preparedFiles("pruned").find((path) => path.includes("packed-") && !path.includes(strange)) as string;
+  const elsewhere = dirname(mine).replace(/packed-(\d+)-[^/]*$/, "packed-$1-1.0.0-x64-avx2");
+  cpSync(dirname(mine), elsewhere, { recursive: true });
   const dry = json(["prune", "--keep", name, "--dry-run"]);
   assert.deepEqual(
     dry.models.map(({ name }: { name: string }) => name),
     [other],
   );
   const kinds = (pruned: { leftovers: { kind: string }[] }) => pruned.leftovers.map(({ kind }) => kind).sort();
-  assert.deepEqual(kinds(dry), ["bytes", "download", "prepared"]);
+  assert.deepEqual(kinds(dry), ["bytes", "download", "pages", "prepared"]);
   const done = json(["prune", "--keep", name]);
   assert.equal(done.freedBytes, dry.freedBytes);
   assert.deepEqual(
@@ -108,6 +121,7 @@ test("prune removes what no model names; with --keep models too; --dry-run nothi
     [name],
   );
   assert.deepEqual(json(["prune", "--keep", "1d"]).models, [], "used today");
+  assert.deepEqual([existsSync(elsewhere), existsSync(mine)], [false, true]);
   assert.equal(answer("pruned"), expected);
   assert.equal(irori(["prune", "--keep", "gemma9"]).status, 4);
 });

@@ -11,7 +11,14 @@ export type { NetworkOptions } from "./network.ts";
 export { openCheckpoint } from "./open.ts";
 export type { PullOptions } from "./pull-options.ts";
 export { formatSource, parseSource, type Source } from "./source.ts";
-export { type ImportedModel, type Pruned, Store, type StoredModel, type StoreOptions } from "./store.ts";
+export {
+  type ImportedModel,
+  type Pruned,
+  type PruneOptions,
+  Store,
+  type StoredModel,
+  type StoreOptions,
+} from "./store.ts";
 export type { Alias, ModelDefaults } from "./store-alias.ts";
 export { defaultHome } from "./store-home.ts";
 export type { TensorInfo } from "./tensor-info.ts";

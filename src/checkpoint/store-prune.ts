@@ -2,7 +2,7 @@
 // be kept. It does not know what a prepared form holds.
 
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import { bytesUnder, removeTree } from "./store-disk.ts";
 import type { Lock } from "./store-lock.ts";
 import { lockIn, type Place, publish, writeIn } from "./store-place.ts";
@@ -10,14 +10,21 @@ import { preparedForms, removeFolder, shortId } from "./store-prepared.ts";
 import { contentPath, type Reference } from "./store-reference.ts";
 
 export interface Leftover {
-  readonly kind: "download" | "bytes" | "prepared";
-  /** Its name in the store. */
+  readonly kind: "download" | "bytes" | "prepared" | "pages";
+  /** Its name in the store; of pages, behind the name of their prepared form. */
   readonly name: string;
   readonly bytes: number;
 }
 
-/** Downloads that broke off and that nobody goes on with now, and what no reference names. */
-export async function findLeftovers(place: Place, references: readonly Reference[]): Promise<Leftover[]> {
+/**
+ * Downloads that broke off and that nobody goes on with now, and what no reference names.
+ * @param isStale of a folder's name inside a prepared form: nothing reads it any more
+ */
+export async function findLeftovers(
+  place: Place,
+  references: readonly Reference[],
+  isStale: (name: string) => boolean,
+): Promise<Leftover[]> {
   const { home } = place;
   const under = (folder: string) => readdir(join(home, folder));
   const sized = async (kind: Leftover["kind"], folder: string, name: string): Promise<Leftover> => {
@@ -31,9 +38,13 @@ export async function findLeftovers(place: Place, references: readonly Reference
   for (const name of await under("blobs"))
     if (/^(sha256|folder)-[0-9a-f]{64}$/.test(name) && !named.has(join(home, "blobs", name)))
       all.push(await sized("bytes", "blobs", name));
-  for (const { name, id } of await preparedForms(place))
+  for (const { name, id } of await preparedForms(place)) {
     if (!references.some(({ contentId }) => shortId(contentId) === id))
       all.push(await sized("prepared", "prepared", name));
+    else
+      for (const inside of (await under(join("prepared", name))).filter(isStale))
+        all.push(await sized("pages", "prepared", join(name, inside)));
+  }
   return all;
 }
 
@@ -44,10 +55,12 @@ export async function removeLeftovers(place: Place, leftovers: readonly Leftover
       await removeFolder(place, name);
       continue;
     }
-    const path = join(place.home, kind === "download" ? "partial" : "blobs", name);
+    const path = join(place.home, { download: "partial", bytes: "blobs", pages: "prepared" }[kind], name);
     // at once; it goes with the lock's folder
-    if (kind === "bytes")
-      await writeIn(place, `the removal of ${path}`, () => publish(path, join(commit.folder, name)));
+    if (kind !== "download")
+      await writeIn(place, `the removal of ${path}`, () =>
+        publish(path, join(commit.folder, name.replaceAll(sep, "-"))),
+      );
     else {
       await using _alone = await lockIn(place, `partial-${name}`);
       await removeTree(path);

@@ -25,6 +25,8 @@ export interface ContentRequest {
   readonly source: Source;
   readonly entry: CatalogEntry | undefined;
   readonly options: PullOptions;
+  /** What is here already does not count: the new bytes take its place once they are whole. */
+  readonly isAgain?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
 }
@@ -53,12 +55,12 @@ async function hasLengths(path: string, { files }: Content): Promise<boolean> {
 
 /** Fetches a model's bytes; another process that was faster has done it for this one too. */
 export async function pullContent(place: Place, request: ContentRequest): Promise<Reference> {
-  const { name, signal, onProgress, entry } = request;
+  const { name, signal, onProgress, entry, isAgain = false } = request;
   await using lock = await lockIn(place, `model-${name}`, { signal, onProgress });
-  const known = await wholeReference(place, name);
+  const known = isAgain ? undefined : await wholeReference(place, name);
   if (known) return known;
   await requireTerms(place, entry, request.options);
-  const here = entry && (await wholeContent(place, entry, request));
+  const here = isAgain ? undefined : entry && (await wholeContent(place, entry, request));
   const fetched: Found = here ?? (await bytesInto(place, lock, request));
   const about = entry
     ? { license: entry.license, family: entry.family, description: entry.description }

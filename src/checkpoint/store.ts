@@ -59,6 +59,15 @@ export interface Pruned {
   readonly leftovers: readonly Leftover[];
 }
 
+export interface PruneOptions {
+  /** Default: all models are. */
+  readonly isKept?: (model: StoredModel) => boolean;
+  /** Of a folder's name inside a prepared form: nothing reads it any more. Default: none is. */
+  readonly isStale?: (name: string) => boolean;
+  /** Tells what would go, and removes nothing. */
+  readonly isDryRun?: boolean;
+}
+
 export interface ImportedModel extends Omit<Imported, "reference"> {
   readonly model: StoredModel;
 }
@@ -101,6 +110,22 @@ export class Store {
     if (known) return this.model(known);
     const fetched = await this.flights.run(`pull ${name}`, options, (work) => {
       return pullContent(this.place, { ...work, name, source: wanted, entry, options });
+    });
+    return this.model(fetched);
+  }
+
+  /** Fetches the bytes of a model that is here again: they take the place of damaged ones when they are whole, and not before. */
+  async pullAgain(
+    { name, source }: Pick<StoredModel, "name" | "source">,
+    options: PullOptions = {},
+  ): Promise<StoredModel> {
+    const wanted = parseSource(source);
+    const entry = wanted.kind === "catalog" ? this.entry(wanted.name) : undefined;
+    const known = await readReference(this.home, name);
+    const prefers = known?.files === undefined ? "gguf" : "safetensors"; // as it was chosen before
+    const fetched = await this.flights.run(`pull ${name} again`, options, (work) => {
+      const request = { ...work, name, source: wanted, entry, options: { ...options, prefers } as const };
+      return pullContent(this.place, { ...request, isAgain: true });
     });
     return this.model(fetched);
   }
@@ -158,17 +183,6 @@ export class Store {
     return reference && this.model(reference);
   }
 
-  /** Removes a model's bytes, but not its name: the next pull of it fetches them again. A file in place is left alone. */
-  async forgetBytes({ name }: Pick<StoredModel, "name">): Promise<void> {
-    await using _model = await lockIn(this.place, `model-${name}`);
-    await using commit = await lockIn(this.place, "commit");
-    const reference = await readReference(this.home, name);
-    if (reference === undefined || reference.place.kind === "in-place") return;
-    const path = contentPath(this.home, reference);
-    const forget = () => publish(path, join(commit.folder, "damaged"));
-    if (await exists(path)) await writeIn(this.place, `the removal of ${path}`, forget);
-  }
-
   /** Forgets a model and frees what no other model uses, or forgets an alias alone. A file in place is never deleted. */
   async remove(nameOrSource: string): Promise<{ readonly freedBytes: number }> {
     const alias = await this.aliasOf(nameOrSource);
@@ -195,23 +209,17 @@ export class Store {
   }
 
   /**
-   * What nobody needs: broken-off downloads, bytes and prepared forms without a name, and models that `isKept` does not keep
-   * (default: all are kept). Unless `isDryRun`, it is gone when this returns.
+   * What nobody needs: broken-off downloads, bytes and prepared forms without a name, folders inside prepared forms that are
+   * stale, and models that are not kept. Unless it is a dry run, it is gone when this returns.
    */
-  async prune({
-    isKept = () => true,
-    isDryRun = false,
-  }: {
-    readonly isKept?: (model: StoredModel) => boolean;
-    readonly isDryRun?: boolean;
-  } = {}): Promise<Pruned> {
+  async prune({ isKept = () => true, isStale = () => false, isDryRun = false }: PruneOptions = {}): Promise<Pruned> {
     const models = (await this.list()).filter((model) => !isKept(model));
     const gone = new Set(models.map(({ name }) => name));
     const removed: { name: string; bytes: number }[] = [];
     for (const { name } of models) if (!isDryRun) removed.push({ name, bytes: (await this.remove(name)).freedBytes });
     await using commit = await lockIn(this.place, "commit");
     const references = await this.references();
-    const leftovers = await findLeftovers(this.place, references);
+    const leftovers = await findLeftovers(this.place, references, isStale);
     if (!isDryRun) await removeLeftovers(this.place, leftovers, commit);
     else
       for (const model of models)

@@ -2,11 +2,11 @@
 // It does not know where things lie.
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import { type Pruned, Store, type StoredModel } from "../checkpoint/mod.ts";
+import type { Pruned, Store, StoredModel } from "../checkpoint/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, print, printJson, say } from "./output.ts";
-import { settingsOf } from "./settings.ts";
+import { openEngine } from "./settings.ts";
 
 const args = {
   keep: {
@@ -22,14 +22,15 @@ export const prune: Command = { args, run: runPrune };
 
 async function runPrune(call: Call): Promise<undefined> {
   const { args, startUp } = call;
-  const store = await Store.open(settingsOf(call).settings.home);
+  await using engine = await openEngine(call);
+  const { store } = engine;
   startUp.mark("store open");
   const isKept = await keeping(store, args.texts("keep"));
-  const plan = await store.prune({ isKept, isDryRun: true });
+  const plan = await engine.prune({ isKept, isDryRun: true });
   const isDryRun = args.flag("dry-run");
   const isAsked = !args.flag("json") && !args.flag("yes") && process.stdin.isTTY && process.stdout.isTTY;
   if (!isDryRun && isAsked && plan.models.length > 0) await confirm(plan);
-  const pruned = isDryRun ? plan : await store.prune({ isKept });
+  const pruned = isDryRun ? plan : await engine.prune({ isKept });
   const all = [...pruned.models, ...pruned.leftovers];
   const freedBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
   if (args.flag("json")) printJson({ ...pruned, freedBytes, isDryRun });
@@ -76,6 +77,7 @@ const KINDS = {
   download: "a download that broke off",
   bytes: "bytes that no model names",
   prepared: "a form of no model",
+  pages: "pages of another runtime or CPU",
 } as const;
 
 const tableOf = ({ models, leftovers }: Pruned): string =>

@@ -74,7 +74,7 @@ async function repair(
   for (const { part, damage } of parts) {
     if (damage === undefined) continue;
     if (part !== "bytes") await engine.store.removePrepared(model, part);
-    else if (!model.isInPlace) await engine.refetch(model, options); // whoever changed a file in place may have meant to
+    else if (!model.isInPlace) await engine.pullAgain(model, options); // whoever changed a file in place may have meant to
   }
 }
 

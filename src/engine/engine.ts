@@ -1,12 +1,12 @@
 // The engine: models by name, pulled, prepared and opened when first asked for, once for any number of callers.
 // It does not know who calls: command line, server or test. Time, budget and folders are passed in.
 import { cancelled, Flights, IroriError, type OnProgress } from "../base/mod.ts";
-import { type PullOptions, Store, type StoredModel } from "../checkpoint/mod.ts";
+import { type Pruned, type PruneOptions, type PullOptions, Store, type StoredModel } from "../checkpoint/mod.ts";
 import { Runtime } from "../runtime/mod.ts";
 import type { KvType } from "./kv-cache.ts";
 import { Lease } from "./lease.ts";
 import type { Form } from "./manifest.ts";
-import type { Kernels } from "./packed.ts";
+import { isPackedElsewhere, type Kernels } from "./packed.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { Turns } from "./turns.ts";
@@ -96,9 +96,14 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Fetches the bytes of a model that is here again, in the place of damaged ones; its prepared forms stay. */
-  async refetch(model: StoredModel, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
-    await this.store.forgetBytes(model);
-    return this.pull(model.name, options);
+  async pullAgain(model: StoredModel, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
+    return this.store.pullAgain(model, { ...this.#options.fetching, ...options });
+  }
+
+  /** `Store.prune`, and of models that are kept the pages that were packed for other runtimes, CPUs and versions. */
+  async prune(options: Pick<PruneOptions, "isKept" | "isDryRun"> = {}): Promise<Pruned> {
+    const runtime = await this.#openRuntime();
+    return this.store.prune({ ...options, isStale: (name) => isPackedElsewhere(name, runtime) });
   }
 
   /** A lease of a model by name or source: pulled and prepared where it is not, opened where nobody has it open. */

@@ -96,6 +96,12 @@ export const isPrepacked = ({ form }: Manifest, kernels: Kernels): boolean => fo
 export const packName = ({ runtime, kernels }: PackSite): string =>
   `packed-${PACK_VERSION}-${runtime.version}-${runtime.instructionSet}${kernels === "own" ? "" : `-${kernels}`}`;
 
+/** Whether a folder holds pages that neither this runtime on this CPU reads, nor any form of it. */
+export const isPackedElsewhere = (name: string, runtime: PackSite["runtime"]): boolean => {
+  const mine = (["own", "int8"] as const).map((kernels) => packName({ folder: "", runtime, kernels }));
+  return name.startsWith("packed-") && !mine.includes(name);
+};
+
 const programPath = (folder: string, name: string): string => join(folder, `${name}.sealed`);
 const stagePath = (folder: string, hash: string): string => join(folder, `stage-${hash.slice(0, 16)}.sealed`);
 const filesPath = (folder: string): string => join(folder, "files.sealed");
