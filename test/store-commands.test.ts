@@ -72,6 +72,14 @@ test("ls and show tell sizes by form, last use and sources; show --tensors how e
   assert.match(at("home").irori(["show", name, "--tensors"]).stdout, /q_proj.*4 bit, blocks of 32, mins/);
 });
 
+test("ls --catalog tells what can be fetched", () => {
+  const { models } = at("home").json(["ls", "--catalog"]);
+  assert.ok(models.length >= 10);
+  for (const { name, bytes, license, sources, isPulled } of models)
+    assert.ok(name && bytes > 0 && license && sources.length > 0 && isPulled === false, name);
+  assert.match(at("home").irori(["ls", "--catalog"]).stdout, /qwen2\.5-0\.5b +\d+ MB +Apache-2\.0/);
+});
+
 test("verify finds a changed bit of any file of a prepared form; --repair makes the form anew", () => {
   assert.equal(at("home").json(["verify"]).isWhole, true);
   const all = preparedFiles("home").filter((path) => !path.endsWith(".stamp"));

@@ -19,6 +19,7 @@ import * as prepared from "./store-prepared.ts";
 import { findLeftovers, type Leftover, removeLeftovers } from "./store-prune.ts";
 import { contentOf, noteFile, pullContent, wholeReference } from "./store-pull.ts";
 import { contentPath, type Reference, readReference, referenceNames, referencePath } from "./store-reference.ts";
+import { requireTerms } from "./store-terms.ts";
 import { forgetUse, lastUse, noteUse } from "./store-used.ts";
 
 export interface StoreOptions {
@@ -112,6 +113,13 @@ export class Store {
       return pullContent(this.place, { ...work, name, source: wanted, entry, options });
     });
     return this.model(fetched);
+  }
+
+  /** Asks for the terms of a model that is not here yet, so that none are asked in the middle of work. Throws "bad-input" where they are not accepted. */
+  async requireTerms(nameOrSource: string, options: Pick<PullOptions, "acceptsTerms">): Promise<void> {
+    if ((await this.find(nameOrSource)) !== undefined) return;
+    const source = await this.resolve(nameOrSource);
+    if (source.kind === "catalog") await requireTerms(this.place, this.entry(source.name), options);
   }
 
   /** Fetches the bytes of a model that is here again: they take the place of damaged ones when they are whole, and not before. */

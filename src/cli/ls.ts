@@ -1,18 +1,27 @@
 // `irori ls`: the models of the store.
 // It does not know models' insides.
-import { Store } from "../checkpoint/mod.ts";
+import type { ArgsDef } from "citty";
+import { catalog, Store } from "../checkpoint/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, print, printJson, say } from "./output.ts";
 import { settingsOf } from "./settings.ts";
-import { aboutStored } from "./stored.ts";
+import { aboutEntry, aboutStored } from "./stored.ts";
 
-export const ls: Command = { args: {}, run: runLs };
+const args = {
+  catalog: { type: "boolean", description: "The models of the catalog instead: what `irori pull NAME` can fetch" },
+} as const satisfies ArgsDef;
+
+export const ls: Command = { args, run: runLs };
 
 async function runLs(call: Call): Promise<undefined> {
   const { args, startUp } = call;
   const store = await Store.open(settingsOf(call).settings.home);
   startUp.mark("store open");
+  if (args.flag("catalog")) {
+    await listCatalog(store, args.flag("json"));
+    return;
+  }
   const models = [];
   for (const model of await store.list()) models.push(await aboutStored(store, model));
   const aliases = (await store.aliases()).map(({ format: _, ...alias }) => alias);
@@ -34,4 +43,18 @@ async function runLs(call: Call): Promise<undefined> {
   ]);
   if (rows.length > 0) print(columns([["NAME", "SIZE", "PREPARED", "LAST USE", "LICENSE", "SOURCE"], ...rows], [1]));
   if (aliases.length > 0) print(columns([["ALIAS", "MODEL"], ...aliases.map(({ name, from }) => [name, from])]));
+}
+
+async function listCatalog(store: Store, isJson: boolean): Promise<void> {
+  const models = [];
+  for (const entry of catalog)
+    models.push({ ...aboutEntry(entry), isPulled: (await store.find(entry.name)) !== undefined });
+  if (isJson) {
+    printJson({ models });
+    return;
+  }
+  const rows = models.map(({ name, bytes, license, isPulled, description }) => [
+    ...[name, megabytes(bytes), isPulled ? "is here" : "", license, description],
+  ]);
+  print(columns([["NAME", "SIZE", "", "LICENSE", "WHAT IT IS"], ...rows], [1]));
 }

@@ -94,6 +94,7 @@ function tableOf(plan: readonly Needed[], fetchBytes: number): string {
 
 /** One model after the other under one line of progress. */
 async function bring(call: Call, engine: Engine, models: readonly NeededModel[]): Promise<void> {
+  for (const { model } of models) await engine.requireTerms(model); // all questions first, then nobody needs to be there
   using stop = listenForStop();
   using progress = showProgress(call.args.flag("json"));
   for (const [i, { model, forms }] of models.entries()) {

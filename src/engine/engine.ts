@@ -95,6 +95,11 @@ export class Engine implements AsyncDisposable {
     return this.store.pull(model, { ...this.#options.fetching, prefers, ...options });
   }
 
+  /** Asks for the terms of a model that is not here yet, before other work begins. Throws "bad-input" where they are not accepted. */
+  async requireTerms(model: string): Promise<void> {
+    await this.store.requireTerms(model, { ...this.#options.fetching });
+  }
+
   /** Fetches the bytes of a model that is here again, in the place of damaged ones; its prepared forms stay. */
   async pullAgain(model: StoredModel, options: Pick<LeaseOptions, "signal" | "onProgress"> = {}): Promise<StoredModel> {
     return this.store.pullAgain(model, { ...this.#options.fetching, ...options });
