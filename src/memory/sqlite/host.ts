@@ -2,6 +2,7 @@
 // the other. It does not know SQL.
 import { existsSync } from "node:fs";
 import { IroriError } from "../../base/mod.ts";
+import { TERMS_VERSION } from "../../text/mod.ts";
 import type {
   Added,
   AddOptions,
@@ -12,9 +13,9 @@ import type {
   Invariant,
   Upkeep,
 } from "../data-store.ts";
-import type { NewEpisode } from "../episode.ts";
+import type { Episode, NewEpisode } from "../episode.ts";
 import type { NewId } from "../ids.ts";
-import { prepareEpisodes } from "../prepared.ts";
+import { prepareEpisodes, prepareText } from "../prepared.ts";
 import { Connection } from "../sqlite.ts";
 import { threadFile, WorkerClient } from "./messages.ts";
 import { versionOf } from "./schema.ts";
@@ -49,7 +50,7 @@ export function embedderOf(path: string): EmbedderIdentity | undefined {
 export async function openSqlite(options: SqliteOptions): Promise<DataStore> {
   const { path, embedder, patienceMs = 10_000, cacheBytes = 24_000_000 } = options;
   const { id, dims } = embedder; // no more of it: what is handed in may be a whole model
-  const shared = { path, embedder: { id, dims }, patienceMs, cacheBytes };
+  const shared = { path, embedder: { id, dims }, termsVersion: TERMS_VERSION, patienceMs, cacheBytes };
   const start = (isReadOnly: boolean) =>
     WorkerClient.start(threadFile("worker"), { ...shared, isReadOnly } satisfies SqliteStoreOptions);
   // of a file that is there both threads open at once; a new one must be made before it can be read
@@ -88,7 +89,12 @@ abstract class Asking {
   }
   getEpisodes: DataStore["getEpisodes"] = (...args) => this.#read("getEpisodes", ...args);
   vectorsOf: DataStore["vectorsOf"] = (...args) => this.#read("vectorsOf", ...args);
-  updateEpisode: DataStore["updateEpisode"] = (...args) => this.#write("updateEpisode", ...args);
+  async updateEpisode(...[namespace, id, change, version]: Parameters<DataStore["updateEpisode"]>) {
+    const { text, vector } = change;
+    const isNewText = text !== undefined && vector !== undefined;
+    const replacement = isNewText ? prepareText(text, vector, this.options.embedder.dims, {}) : undefined;
+    return await this.#write<Episode>("updateEpisode", namespace, id, change, version, replacement);
+  }
   deleteEpisodes: DataStore["deleteEpisodes"] = (...args) => this.#write("deleteEpisodes", ...args);
   listEpisodes: DataStore["listEpisodes"] = (...args) => this.#read("listEpisodes", ...args);
   countEpisodes: DataStore["countEpisodes"] = (...args) => this.#read("countEpisodes", ...args);

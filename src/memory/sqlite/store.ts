@@ -1,7 +1,6 @@
 // One connection's store: every method of the contract, synchronous, and whether it writes. The worker runs it by name.
 // It does not know messages, promises of callers or threads.
 import { IroriError, seededRandom } from "../../base/mod.ts";
-import { TERMS_VERSION } from "../../text/mod.ts";
 import type {
   Added,
   AddOptions,
@@ -29,7 +28,7 @@ import type {
 } from "../data-store.ts";
 import { type Episode, type EpisodeChange, unitVector } from "../episode.ts";
 import type { Filter } from "../filter.ts";
-import { type PreparedEpisode, prepareText } from "../prepared.ts";
+import type { PreparedEpisode, PreparedText } from "../prepared.ts";
 import { Connection, type ConnectionOptions } from "../sqlite.ts";
 import { unfinishedReindex } from "../store-errors.ts";
 import { exactCandidates } from "../vectors/exact.ts";
@@ -44,6 +43,8 @@ import { VectorSpaces } from "./vector-spaces.ts";
 
 export interface SqliteStoreOptions extends ConnectionOptions {
   readonly embedder: EmbedderIdentity;
+  /** Of the terms that a new store is made with. */
+  readonly termsVersion: number;
 }
 
 /** Below it the index looks at more lists. */
@@ -63,7 +64,7 @@ export class SqliteStore {
   constructor(options: SqliteStoreOptions) {
     this.connection = new Connection(options);
     try {
-      if (!options.isReadOnly) open(this.connection, options.embedder);
+      if (!options.isReadOnly) open(this.connection, options);
       this.namespaces = new Namespaces(this.connection);
       this.spaces = new VectorSpaces(this.connection, options.embedder);
       this.terms = new TermIndex(this.connection);
@@ -95,11 +96,13 @@ export class SqliteStore {
       return seq === undefined ? undefined : this.spaces.lists.vectorOf(seq);
     });
   }
-  updateEpisode(namespace: string, id: string, change: EpisodeChange, version?: number): Episode {
-    const { text, vector } = change;
-    const [old] = text === undefined ? [] : this.episodes.get(namespace, [id]);
-    const isNewText = old !== undefined && text !== undefined && vector !== undefined;
-    const replacement = isNewText ? prepareText(text, vector, this.spaces.dims, old) : undefined;
+  updateEpisode(
+    namespace: string,
+    id: string,
+    change: EpisodeChange,
+    version: number | undefined,
+    replacement: PreparedText | undefined,
+  ): Episode {
     return this.episodes.update(namespace, id, change, version, replacement);
   }
   deleteEpisodes(namespace: string, ids: readonly string[]): number {
@@ -354,13 +357,13 @@ export class SqliteStore {
 }
 
 /** Makes or migrates the tables, and refuses another embedder's store. */
-function open(connection: Connection, embedder: EmbedderIdentity): void {
+function open(connection: Connection, { embedder, termsVersion }: SqliteStoreOptions): void {
   migrate(connection);
   if (VectorSpaces.read(connection) === undefined)
     connection.write(() => {
       if (VectorSpaces.read(connection) !== undefined) return; // another process was faster
       VectorSpaces.create(connection, embedder);
-      connection.sql("INSERT INTO meta (key, value) VALUES ('terms', ?)").run(String(TERMS_VERSION));
+      connection.sql("INSERT INTO meta (key, value) VALUES ('terms', ?)").run(String(termsVersion));
     });
   versionOf(connection);
   const { active } = VectorSpaces.read(connection) as { active: EmbedderIdentity };
