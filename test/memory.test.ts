@@ -6,8 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { seededRandom } from "../src/base/mod.ts";
+import { PlantedWorld } from "../src/memory/eval/planted.ts";
+import { judge } from "../src/memory/insight/trigger.ts";
 import {
   type DataStore,
+  type Episode,
   hashedEmbedder,
   idMaker,
   Memory,
@@ -96,6 +99,26 @@ test("21: the same text again is a repeat, is not its own evidence, never fires,
   assert.equal(answer.text, `${text.slice(0, -1)}. [1]`);
   assert.deepEqual(answer.sentences[0]?.citations, [{ number: 1, id: first?.id }]);
   assert.equal((await memory.stats()).episodes, 41, "an answer is no fact");
+});
+
+test("a text that is only considered is judged as if it were told: the same links, the same F", async () => {
+  const world = new PlantedWorld(31, { topics: 4, factsPerTopic: 24, ownNouns: 2, strayShare: 0 });
+  await using held = await open();
+  await held.memory.remember(world.background(), { insight: false });
+  await held.memory.maintain();
+  for (const kind of ["bridge", "restructuring", "fact", "elaboration", "contradiction"] as const) {
+    const { text } = world.plant(kind);
+    const considered = await held.memory.consider(text);
+    const [one] = await held.memory.remember(text, { insight: false });
+    const [episode] = await held.memory.store.getEpisodes("default", [one?.id as string]);
+    const told = await judge(held.memory.parts, episode as Episode);
+    assert.ok(typeof considered !== "string" && typeof told !== "string");
+    assert.ok(
+      Math.abs(considered.weakest.f - told.weakest.f) < 1e-9,
+      `${kind}: ${considered.weakest.f} ${told.weakest.f}`,
+    );
+    await held.memory.store.deleteEpisodes("default", [one?.id as string]);
+  }
 });
 
 test("nothing that supports an answer: it says so", async () => {

@@ -53,7 +53,7 @@ const migrations: readonly string[] = [
   `,
 ];
 
-const SCHEMA_VERSION = migrations.length;
+export const SCHEMA_VERSION = migrations.length;
 
 /** Makes the tables of a new file, or brings an older store forward, in one transaction. Throws "unsupported" for a newer one. */
 export function migrate(connection: Connection): void {
