@@ -30,6 +30,33 @@ test(`18: ${files * rounds} rounds of kill -9: nothing acknowledged is lost, not
     }
 });
 
+test("18: a thousand acknowledged, killed, opened again: a thousand rows, whole, and the nearest ten are those of a full comparison", async () => {
+  const path = join(root, "thousand.db");
+  const child = startMemoryChild("thousand", path, "7");
+  await child.isOpen; // its first word comes after the last acknowledgement
+  child.process.kill("SIGKILL");
+  await child.end;
+  await using store = await openSqlite({ path, embedder: hashedEmbedder, newId: idMaker(seededRandom(1)) });
+  assert.equal((await store.stats("default")).episodes, 1_000);
+  const found = await store.check({ repair: false });
+  assert.ok(found.every(({ isFine }) => isFine) && found.some((one) => one.found === "integrity_check: ok"));
+  const { items } = await store.listEpisodes("default", { limit: 1_000 });
+  const vectors = (await store.vectorsOf(
+    "default",
+    items.map(({ id }) => id),
+  )) as Float32Array[];
+  for (const query of await hashedEmbedder.embed(["a bell of house 3", "the river", "stone 17", "lamp"])) {
+    const cosine = (v: Float32Array) => v.reduce((sum, x, i) => sum + x * (query[i] as number), 0);
+    const wanted = vectors
+      .map(cosine)
+      .sort((a, b) => b - a)
+      .slice(0, 10);
+    const [near = []] = await store.searchByVector("default", [query], { count: 10 });
+    for (const [i, { score }] of near.entries()) assert.ok(Math.abs(score - (wanted[i] as number)) < 1e-6);
+    assert.equal(near.length, 10);
+  }
+});
+
 const writes = isFull ? 5_000 : 500;
 test(`24: two processes x ${writes} writes are ${2 * writes} rows, and neither hears of the other`, async () => {
   const path = join(root, "two.db");

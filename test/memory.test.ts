@@ -19,6 +19,7 @@ import {
   type Writer,
 } from "../src/memory/mod.ts";
 import { memorySettings } from "../src/settings/mod.ts";
+import { insightVectors } from "./insight-vectors.ts";
 
 let folder: string;
 let files = 0;
@@ -63,6 +64,13 @@ test("19: fifty texts are fifty rows, their confidence stays, and the five hundr
   for (let i = 0; i < 50; i++) await memory.remember({ text: fact(i), confidence: 0.9 });
   assert.equal((await memory.stats()).episodes, 50);
   for (const { confidence } of (await memory.list({ limit: 50 })).items) assert.equal(confidence, 0.9);
+  // the original had n(n + 1)/2 rows of confidence .5 by then, and two of one Episode that was saved twice
+  const { sqlite_growth_defect: grown, sqlite_cvalue_and_dup: doubled } = insightVectors;
+  assert.deepEqual([grown.rows_per_namespace.default, grown.c_value_of_rows], [(50 * 51) / 2, 0.5]);
+  assert.deepEqual([doubled.rows, ...doubled.c_values], [2, 0.5, 0.5]);
+  for (let i = 0; i < 2; i++) await memory.remember({ text: "Saved twice.", confidence: 0.9 });
+  const twice = (await memory.list({ order: "newest", limit: 1 })).items[0];
+  assert.deepEqual([(await memory.stats()).episodes, twice?.text, twice?.confidence], [51, "Saved twice.", 0.9]);
   const texts = (from: number) => Array.from({ length: 100 }, (_, i) => fact(1_000 + from + i));
   const costs: number[] = [];
   for (let i = 0; i < 5; i++) {
@@ -71,8 +79,8 @@ test("19: fifty texts are fifty rows, their confidence stays, and the five hundr
     const used = process.cpuUsage({ user, system });
     costs.push(used.user + used.system);
   }
-  assert.equal((await memory.stats()).episodes, 550);
-  // rows grow from 50 to 550: were the cost of a text in proportion to them, the last hundred would cost five times the first
+  assert.equal((await memory.stats()).episodes, 551);
+  // rows grow from 51 to 551: were the cost of a text in proportion to them, the last hundred would cost five times the first
   assert.ok(
     (costs[4] as number) < 3 * (costs[0] as number),
     `CPU of each hundred: ${costs.map((us) => Math.round(us / 1000)).join(", ")} ms`,

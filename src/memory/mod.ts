@@ -34,7 +34,7 @@ export { openInMemory } from "./in-memory/store.ts";
 export type { Spike, Why } from "./insight/spike.ts";
 export { SLEEP_FADE } from "./maintain.ts";
 export { Memory, type MemoryOptions } from "./memory.ts";
-export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
+export { embedderOfPostgres, openPostgres, type PostgresOptions } from "./postgres/store.ts";
 export type { Recall, Recalled, RecallOptions } from "./recall.ts";
 export { reindex } from "./reindex.ts";
 export type { Remembered, Told } from "./remember.ts";
