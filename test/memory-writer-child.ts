@@ -12,6 +12,7 @@ const random = seededRandom(Number(seed));
 const tell = (word: string, id: string) => writeSync(1, `${word} ${id}\n`);
 const embedder = hashedEmbedder;
 await using store = await openSqlite({ path, embedder, newId: idMaker(random) });
+await store.tidy(); // the thread that writes is there when the first word is told
 /** What only writes to the store starts quicker without the rest. */
 const memory = async () => {
   const { Memory } = await import("../src/memory/memory.ts");

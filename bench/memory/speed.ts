@@ -1,18 +1,29 @@
 // How quick a memory is beside sqlite-vec and LanceDB on the same vectors: `node bench/memory/speed.ts [ROWS] [--no-peers]
-// [--vectors-only] [--asks 5]`. The compiled package is measured, as users have it. Fresh processes open and ask; queries of all
+// [--minilm] [--vectors-only] [--asks 5]`. The compiled package is measured, as users have it. Fresh processes open and ask; queries of all
 // sides are interleaved. It prints Markdown, every run's figures below it.
 import { spawnSync } from "node:child_process";
-import { fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  existsSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
+import { openEngine } from "irori";
 import { hashedEmbedder, idMaker, Memory, openInMemory, openSqlite } from "irori/memory";
 import { seededRandom } from "../../src/base/mod.ts";
 import { GRID, PlantedWorld } from "../../src/memory/eval/planted.ts";
 import { machine } from "../machine.ts";
-import { madeTexts, realSentences } from "./texts.ts";
+import { madeTexts, realTexts } from "./texts.ts";
 import { clusteredVectors, DIMS, ExactAnswers } from "./vectors.ts";
 
 const EMBEDDER = { id: "clustered", dims: DIMS };
@@ -30,12 +41,16 @@ const ms = async (work: () => unknown): Promise<number> => {
   return performance.now() - start;
 };
 /** Of the rows' own clusters: the first of the stream, which no store gets. What asks reads them, so as to hold nothing else. */
-const heldOut = (): Float32Array[] => nextOf(clusteredVectors(1), QUERIES + 1 + ADDS);
-const queriesOf = (where: string): Float32Array[] => {
-  const bytes = readFileSync(join(where, "queries"));
+const HELD_OUT = QUERIES + 1 + ADDS;
+const queriesOf = (where: string): Float32Array[] => readVectors(join(where, "queries"));
+function readVectors(path: string): Float32Array[] {
+  const bytes = readFileSync(path);
   const all = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   return Array.from({ length: all.length / DIMS }, (_, i) => all.slice(i * DIMS, (i + 1) * DIMS));
-};
+}
+/** A model's vectors where they were made (`embed`), else clustered ones. */
+const streamOf = (where: string): Iterator<Float32Array> =>
+  existsSync(join(where, "vectors")) ? readVectors(join(where, "vectors")).values() : clusteredVectors(1);
 const residentMb = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
 
 const bytesOf = (v: Float32Array): Uint8Array => new Uint8Array(v.buffer, v.byteOffset, v.byteLength);
@@ -62,19 +77,34 @@ async function openPeers(where: string, first?: object[]): Promise<Peers> {
 }
 
 const steps: Readonly<Record<string, (where: string, rows: number) => Promise<object>>> = {
+  /** MiniLM's vectors of real sentences, for what follows. */
+  async embed(where, rows) {
+    await using engine = await openEngine();
+    await using lease = await engine.lease("all-minilm-l6-v2");
+    const out = openSync(join(where, "vectors"), "w");
+    const texts = realTexts(rows + HELD_OUT);
+    // those held out are from everywhere, not the first files'
+    const order = texts.map((_, i) => (i * 7_919) % texts.length);
+    const start = performance.now();
+    for (let from = 0; from < texts.length; from += 64) {
+      const { vectors } = await lease.embed(order.slice(from, from + 64).map((i) => texts[i] as string));
+      for (const vector of vectors) writeSync(out, bytesOf(vector));
+    }
+    return { texts: texts.length, seconds: (performance.now() - start) / 1_000 };
+  },
   /** Rows in, in batches; only the stores' own time counts. */
   async fill(where, rows) {
-    const queries = heldOut();
+    const vectors = streamOf(where);
+    const queries = nextOf(vectors, HELD_OUT);
     const exact = new ExactAnswers(queries.slice(0, QUERIES), 10);
     writeFileSync(join(where, "queries"), Buffer.concat(queries.map(bytesOf)));
     const withPeers = process.argv.includes("--peers");
     let peers: Peers | undefined;
     const spent = { irori: 0, "sqlite-vec": 0, LanceDB: 0 };
     await using store = await openSqlite({ path: file(where), embedder: EMBEDDER, newId: newId() });
-    const [vectors, texts] = [clusteredVectors(1), madeTexts(1)];
-    nextOf(vectors, queries.length);
+    const texts = madeTexts(1);
     for (let from = 0; from < rows; from += BATCH) {
-      const batch = nextOf(vectors, BATCH);
+      const batch = nextOf(vectors, Math.min(BATCH, rows - from));
       exact.take(batch);
       const episodes = batch.map((vector, i) => ({
         id: `e${from + i}`,
@@ -120,7 +150,7 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     const openMs = performance.now() - start;
     const embedder = { ...EMBEDDER, related: 0.35, embed: async () => [all[QUERIES] as Float32Array] };
     const memory = new Memory({ store, embedder, now: () => Date.now(), random: seededRandom(1) });
-    const firstMs = await ms(() => memory.recall("the lantern near the harbor bridge"));
+    const firstMs = await ms(() => memory.recall("What was it with 4711?"));
     const search = (vector: Float32Array) => store.searchByVector("default", [vector], { count: 10 });
     for (const query of queries.slice(0, 20)) await search(query);
     const own: number[] = [];
@@ -184,9 +214,9 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
       ]),
     );
   },
-  /** Hybrid recall over real sentences, embedded by hashed. */
+  /** Hybrid recall over real words, embedded by hashed. */
   async hybrid(where, rows) {
-    const sentences = realSentences(rows);
+    const sentences = realTexts(rows);
     await using store = await openSqlite({ path: join(where, "text.db"), embedder: hashedEmbedder, newId: newId() });
     for (let from = 0; from < sentences.length; from += BATCH) {
       const texts = sentences.slice(from, from + BATCH);
@@ -207,6 +237,28 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
       if (i >= 20) times.push(took);
     }
     return { rows: sentences.length, p50: at(times, 0.5), p99: at(times, 0.99), min: Math.min(...times) };
+  },
+  /** Two hops in a network of ten thousand nodes, five links each. */
+  async network(where) {
+    await using store = await openSqlite({ path: join(where, "network.db"), embedder: EMBEDDER, newId: newId() });
+    const random = seededRandom(1);
+    const any = () => `concept:${Math.floor(random.next() * 10_000)}` as const;
+    const shared = { kind: "similar", weight: 1, recordedAt: 1 };
+    for (let i = 0; i < 5; i++)
+      await store.changeLinks(
+        "default",
+        Array.from({ length: 10_000 }, (_, n) => ({ source: `concept:${n}` as const, target: any(), ...shared })),
+      );
+    const times: number[] = [];
+    let found = 0;
+    for (let i = 0; i < 220; i++) {
+      const took = await ms(async () => {
+        const levels = await store.neighbours("default", any(), { hops: 2, mostNodes: 1_000 });
+        found += levels.flat().length / 220;
+      });
+      if (i >= 20) times.push(took);
+    }
+    return { nodes: Math.round(found), p50: at(times, 0.5), p99: at(times, 0.99) };
   },
   /** A judgement with both nulls, over a world of planted structure. */
   async gauge() {
@@ -249,13 +301,14 @@ function spread(runs: readonly Record<string, unknown>[], name: string, digits?:
   return `${middle} (${least}–${most})`;
 }
 
-function measure(where: string, rows: number, withPeers: boolean): void {
+function measure(where: string, rows: number, withPeers: boolean, isMinilm: boolean): void {
   const raw: string[] = [];
   const noted = (name: string, value: Record<string, unknown>) => {
     raw.push(`${name} ${JSON.stringify(value)}`);
     return value;
   };
   const table: [string, string, string][] = [];
+  if (isMinilm) noted("embed", inChild("embed", where, `${rows}`));
   const fill = noted("fill", inChild("fill", where, `${rows}`, ...(withPeers ? ["--peers"] : [])));
   const asks = Number(/--asks (\d+)/.exec(process.argv.join(" "))?.[1] ?? 5);
   const runs = Array.from({ length: asks }, (_, i) => noted(`ask ${i}`, inChild("ask", where)));
@@ -290,9 +343,15 @@ function measure(where: string, rows: number, withPeers: boolean): void {
   if (!process.argv.includes("--vectors-only")) {
     const hybrid = noted("hybrid", inChild("hybrid", where, "100000")) as Record<string, number>;
     table.push([
-      `hybrid recall of ${hybrid.rows} real sentences p50; p99, ms`,
+      `hybrid recall of ${hybrid.rows} texts of real sentences p50; p99, ms`,
       `${shown(hybrid.p50 as number)}; ${shown(hybrid.p99 as number)}`,
       "30; –",
+    ]);
+    const network = noted("network", inChild("network", where)) as Record<string, number>;
+    table.push([
+      `two hops (${network.nodes} nodes) in a network of 10,000, p50; p99, ms`,
+      `${shown(network.p50 as number)}; ${shown(network.p99 as number)}`,
+      "20; –",
     ]);
     const gauge = noted("gauge", inChild("gauge")) as Record<string, number>;
     table.push([
@@ -314,17 +373,18 @@ if (Object.hasOwn(steps, step)) console.log(JSON.stringify(await steps[step]?.(f
 else {
   const rows = Number(process.argv[2] ?? 100_000);
   const where = mkdtempSync(join(tmpdir(), "irori-bench-memory-"));
+  const isMinilm = process.argv.includes("--minilm");
   try {
     const { cpu, cores, system } = machine();
     console.log(
-      `${cpu}, ${cores} cores, ${system}, Node ${process.version}; ${rows} clustered vectors of ${DIMS} numbers`,
+      `${cpu}, ${cores} cores, ${system}, Node ${process.version}; ${rows} ${isMinilm ? "of MiniLM's" : "clustered"} vectors of ${DIMS} numbers`,
     );
     console.log(
       `load at the start ${loadavg()
         .map((x) => x.toFixed(1))
         .join(", ")}`,
     );
-    measure(where, rows, !process.argv.includes("--no-peers"));
+    measure(where, rows, !process.argv.includes("--no-peers"), isMinilm);
   } finally {
     rmSync(where, { recursive: true, force: true });
   }

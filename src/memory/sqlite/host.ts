@@ -58,13 +58,15 @@ export async function openSqlite(options: SqliteOptions): Promise<DataStore> {
   const isThere = existsSync(path);
   const early = isThere ? start(true) : undefined;
   early?.catch(() => undefined); // what goes wrong there is told by the first read
-  const writer = start(false);
-  if (isThere && isReady(path, { id, dims }, patienceMs)) writer.catch(() => undefined);
-  else
-    await writer.catch(async (error: unknown) => {
-      await (await early?.catch(() => undefined))?.close();
-      throw error;
-    });
+  if (early !== undefined && isReady(path, { id, dims }, patienceMs)) {
+    // who only reads needs one thread
+    return new SqliteDataStore(options, new Later(() => start(false)), early);
+  }
+  const writer = new Later(() => start(false));
+  await writer.get().catch(async (error: unknown) => {
+    await (await early?.catch(() => undefined))?.close();
+    throw error;
+  });
   const reader = early ?? start(true);
   reader.catch(() => undefined);
   return new SqliteDataStore(options, writer, reader);
@@ -74,6 +76,20 @@ function isStoreOf(connection: Connection, { id, dims }: EmbedderIdentity): bool
   if (versionOf(connection) !== SCHEMA_VERSION) return false;
   const { active } = VectorSpaces.read(connection) ?? {};
   return active?.id === id && active.dims === dims;
+}
+
+/** Begins when it is first wanted; all get the same. */
+class Later<T> {
+  readonly #begin: () => Promise<T>;
+  begun: Promise<T> | undefined;
+
+  constructor(begin: () => Promise<T>) {
+    this.#begin = begin;
+  }
+  get(): Promise<T> {
+    this.begun ??= this.#begin();
+    return this.begun;
+  }
 }
 
 /** A longer log is read by whoever opens the file first: not here. */
@@ -157,18 +173,18 @@ abstract class Asking {
 }
 
 class SqliteDataStore extends Asking implements DataStore {
-  readonly #writer: Promise<WorkerClient>;
+  readonly #writer: Later<WorkerClient>;
   readonly #reader: Promise<WorkerClient>;
   /** The transaction that is led from here, if any: other writes wait for it. */
   #led: Promise<unknown> = Promise.resolve();
 
-  constructor(options: SqliteOptions, writer: Promise<WorkerClient>, reader: Promise<WorkerClient>) {
+  constructor(options: SqliteOptions, writer: Later<WorkerClient>, reader: Promise<WorkerClient>) {
     super(
       options,
       async (method, ...args) => (await reader).ask(method, ...args),
       async (method, ...args) => {
         await this.#led;
-        return (await writer).ask(method, ...args);
+        return (await writer.get()).ask(method, ...args);
       },
     );
     this.#writer = writer;
@@ -181,7 +197,7 @@ class SqliteDataStore extends Asking implements DataStore {
     this.#led = before.then(() => promise);
     await before;
     try {
-      return await led(await this.#writer, this.options, work);
+      return await led(await this.#writer.get(), this.options, work);
     } finally {
       resolve();
     }
@@ -189,21 +205,21 @@ class SqliteDataStore extends Asking implements DataStore {
 
   async tidy(): Promise<Upkeep> {
     await this.#led;
-    return await (await this.#writer).ask("tidy");
+    return await (await this.#writer.get()).ask("tidy");
   }
   async checkIndex(namespace: string, samples: number, seed: number): Promise<IndexCheck> {
     const found = await (await this.#reader).ask<IndexCheck>("checkIndex", namespace, samples, seed);
     await this.#led;
-    if (found.nextProbes !== found.probes) await (await this.#writer).ask("setProbes", found.nextProbes);
+    if (found.nextProbes !== found.probes) await (await this.#writer.get()).ask("setProbes", found.nextProbes);
     return found;
   }
   async check({ repair }: { readonly repair: boolean }): Promise<Invariant[]> {
     await this.#led;
-    return await (await this.#writer).ask("check", repair);
+    return await (await this.#writer.get()).ask("check", repair);
   }
   async scrub(): Promise<void> {
     await this.#led;
-    await (await this.#writer).ask("scrub");
+    await (await this.#writer.get()).ask("scrub");
   }
   async backup(path: string): Promise<void> {
     await (await this.#reader).ask("backup", path);
@@ -212,7 +228,7 @@ class SqliteDataStore extends Asking implements DataStore {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#led;
     await (await this.#reader.catch(() => undefined))?.close();
-    await (await this.#writer.catch(() => undefined))?.close();
+    await (await this.#writer.begun?.catch(() => undefined))?.close();
   }
 }
 

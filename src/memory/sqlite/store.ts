@@ -136,6 +136,12 @@ export class SqliteStore {
     );
   }
 
+  /** What a first search would wait for: the middles of the lists of the largest namespace. */
+  warm(): void {
+    const [largest] = this.namespaces.all().sort((a, b) => b.episodes - a.episodes);
+    if (largest !== undefined) this.connection.read(() => this.spaces.lists.warm(largest.ns));
+  }
+
   sampleVectors(namespace: string, count: number, seed: number): Sample[] {
     const ns = this.namespaces.find(namespace);
     if (ns === undefined) return [];
@@ -311,12 +317,11 @@ export class SqliteStore {
 
   #sample(ns: number, count: number, seed: number): number[] {
     const random = seededRandom(seed);
-    const [least, most] = this.connection.sql("SELECT min(seq), max(seq) FROM episode WHERE ns = ?").row(ns) as [
-      number | null,
-      number,
-    ];
-    if (least === null) return [];
-    const next = this.connection.sql("SELECT seq FROM episode WHERE ns = ? AND seq >= ? ORDER BY seq LIMIT 1");
+    const first = "SELECT seq FROM episode INDEXED BY episode_order WHERE ns = ? AND seq >= ? ORDER BY seq";
+    const next = this.connection.sql(`${first} LIMIT 1`);
+    const least = next.cell<number>(ns, 0);
+    const most = this.connection.sql(`${first} DESC LIMIT 1`).cell<number>(ns, 0);
+    if (least === undefined || most === undefined) return [];
     const seqs = Array.from({ length: count }, () =>
       next.cell<number>(ns, least + Math.floor(random.next() * (most - least + 1))),
     );

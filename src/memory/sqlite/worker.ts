@@ -33,8 +33,11 @@ let upkeepError: unknown;
 
 function openStore(): SqliteStore | undefined {
   try {
-    const opened = new SqliteStore((workerData as Beginning).data as SqliteStoreOptions);
+    const options = (workerData as Beginning).data as SqliteStoreOptions;
+    const opened = new SqliteStore(options);
     port.postMessage({ id: 0, result: null } satisfies Reply);
+    // whoever asks first may be asked something else before: a text is embedded meanwhile
+    if (options.isReadOnly) setImmediate(() => inQuiet((open) => open.warm()));
     return opened;
   } catch (error) {
     port.postMessage({ id: 0, error: plain(error) } satisfies Reply);

@@ -138,6 +138,11 @@ export class VectorLists {
     }
   }
 
+  /** Reads what a search needs of a namespace before it looks at lists. */
+  warm(ns: number): void {
+    this.#centroids(ns);
+  }
+
   /** Code records of every list, one list after another, for whoever looks at all of them. */
   *everyList(ns: number): Generator<{ readonly list: number; readonly records: readonly Uint8Array[] }> {
     const lists = this.#sql(
