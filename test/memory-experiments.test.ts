@@ -15,18 +15,21 @@ const home = mkdtempSync(join(tmpdir(), "irori-experiments-"));
 after(() => rmSync(home, { recursive: true, force: true }));
 
 test("25: exp23 with extractive answers: static, the gauge's gate, a random one of the same rate and always, side by side", async () => {
-  const rows = makeExp23(3).slice(0, 60);
+  const rows = makeExp23(3).slice(0, 40);
   const experiment = exp23({ rows, embedder: hashedEmbedder, seed: 3, now: () => 0 });
   const { results, report } = await runExperiment(experiment, { versions: {} });
   const again = (gate: "static" | "gauge" | "random" | "always") =>
     results.filter((one) => one[gate].hasLookedAgain).length;
-  assert.deepEqual([again("static"), again("always")], [0, 60]);
-  assert.ok(again("gauge") > 0 && again("gauge") < 60);
+  assert.deepEqual([again("static"), again("always")], [0, 40]);
+  assert.ok(again("gauge") > 0 && again("gauge") < 40);
   assert.equal(again("random"), again("gauge"));
   for (const line of ["static", "gauge", "random", "always", "gauge − static", "gauge − random"])
     assert.match(report, new RegExp(`^\\| ${line} \\|`, "m"));
   // no sentence is known beforehand: without the supporting episodes in the memory the answers lose their overlap
-  const stripped = rows.map((row) => ({ ...row, episodes: row.episodes.filter(({ role }) => role !== "support") }));
+  const support = new Set(
+    rows.flatMap(({ episodes }) => episodes.filter(({ role }) => role === "support").map(({ text }) => text)),
+  );
+  const stripped = rows.map((row) => ({ ...row, episodes: row.episodes.filter(({ text }) => !support.has(text)) }));
   const bare = await runExperiment(exp23({ rows: stripped, embedder: hashedEmbedder, seed: 3, now: () => 0 }), {
     versions: {},
   });
