@@ -162,10 +162,15 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     }
     const rss = residentMb();
     const adds: number[] = [];
-    for (const [i, vector] of all.slice(QUERIES + 1).entries())
-      adds.push(
-        await ms(() => store.addEpisodes("default", [{ text: `single ${i} ${process.pid}`, vector, recordedAt: i }])),
-      );
+    const added = all
+      .slice(QUERIES + 1)
+      .map((vector, i) => ({ id: `single ${i}`, text: `Single ${i}.`, vector, recordedAt: i }));
+    for (const episode of added) adds.push(await ms(() => store.addEpisodes("default", [episode])));
+    // what is asked next has the same truth
+    await store.deleteEpisodes(
+      "default",
+      added.map(({ id }) => id),
+    );
     const syncs: number[] = [];
     const plain = openSync(join(where, "plain"), "w");
     for (let i = 0; i < ADDS; i++)
