@@ -32,10 +32,10 @@ type Matrix = Float64Array;
 
 export class HarmonicNetwork {
   readonly count: number;
-  readonly #counted: number;
+  readonly #counted: readonly number[];
   /** M = (L + leak·I)⁻¹, with L the weighted Laplacian. */
   readonly #inverse: Matrix;
-  /** Σ over counted x of M[i][x]·M[x][j], and of M[i][x]. */
+  /** Σ over counted x of M[i][x]·M[x][j], reckoned when it is asked for: of few places in a large neighbourhood; and of M[i][x]. */
   readonly #products: Matrix;
   readonly #sums: Float64Array;
   readonly #degrees: Int32Array;
@@ -62,20 +62,14 @@ export class HarmonicNetwork {
       }
     this.#inverse = inverseOf(laplacian, count);
     const counted = Array.from({ length: count }, (_, x) => x).filter((x) => isCounted[x]);
-    this.#counted = counted.length;
+    this.#counted = counted;
     this.#sums = new Float64Array(count);
-    this.#products = new Float64Array(count * count);
+    this.#products = new Float64Array(count * count).fill(Number.NaN);
     const at = this.#inverse;
     for (let i = 0; i < count; i++) {
       let sum = 0;
       for (const x of counted) sum += at[i * count + x] as number;
       this.#sums[i] = sum;
-      for (let j = 0; j <= i; j++) {
-        let product = 0;
-        for (const x of counted) product += (at[i * count + x] as number) * (at[j * count + x] as number);
-        this.#products[i * count + j] = product;
-        this.#products[j * count + i] = product;
-      }
     }
     let total = 0;
     for (const x of counted) total += counted.length * (at[x * count + x] as number) - (this.#sums[x] as number);
@@ -90,6 +84,7 @@ export class HarmonicNetwork {
   changeBy({ places, weights }: Attachment): HarmonicChange {
     const size = places.length;
     const near = this.#between(this.#inverse, places);
+    for (const i of places) for (const j of places) this.#reckonProduct(i, j);
     const products = this.#between(this.#products, places);
     const strength = weights.reduce((sum, weight) => sum + weight, LEAK);
     // the new node eliminated: conductances C = diag(w) − w wᵀ / Σw among its places; then M' = M − M (C⁻¹ + M)⁻¹ M
@@ -106,11 +101,21 @@ export class HarmonicNetwork {
     for (let i = 0; i < size; i++)
       for (let j = 0; j < size; j++) {
         const own = middle[i * size + j] as number;
-        fall += this.#counted * own * (products[j * size + i] as number);
+        fall += this.#counted.length * own * (products[j * size + i] as number);
         fall -= own * (this.#sums[places[i] as number] as number) * (this.#sums[places[j] as number] as number);
       }
     const path = this.total > 0 ? Math.max(0, fall / this.total) : 0;
     return { path, before: scaled(near, size), after: scaled(multiply(near, solved, size), size) };
+  }
+
+  #reckonProduct(i: number, j: number): void {
+    const { count } = this;
+    if (!Number.isNaN(this.#products[i * count + j] as number)) return;
+    const [one, other] = [this.#inverse.subarray(i * count, (i + 1) * count), this.#inverse.subarray(j * count)];
+    let product = 0;
+    for (const x of this.#counted) product += (one[x] as number) * (other[x] as number);
+    this.#products[i * count + j] = product;
+    this.#products[j * count + i] = product;
   }
 
   #between(matrix: Matrix, places: readonly number[]): Matrix {
