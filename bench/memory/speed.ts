@@ -21,7 +21,7 @@ import { fileURLToPath } from "node:url";
 import { openEngine } from "irori";
 import { hashedEmbedder, idMaker, Memory, openInMemory, openSqlite } from "irori/memory";
 import { seededRandom } from "../../src/base/mod.ts";
-import { GRID, PlantedWorld } from "../../src/memory/eval/planted.ts";
+import { PlantedWorld } from "../../src/memory/eval/planted.ts";
 import { machine } from "../machine.ts";
 import { madeTexts, realTexts } from "./texts.ts";
 import { clusteredVectors, DIMS, ExactAnswers } from "./vectors.ts";
@@ -271,7 +271,8 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
   },
   /** A judgement with both nulls, over a world of planted structure. */
   async gauge() {
-    const world = new PlantedWorld(77, GRID.at(-1) as (typeof GRID)[number]);
+    // so large that a neighbourhood reaches its limit of 200 nodes
+    const world = new PlantedWorld(77, { topics: 8, factsPerTopic: 150, ownNouns: 3, strayShare: 0.1 });
     const store = openInMemory({ embedder: hashedEmbedder, newId: newId() });
     const memory = new Memory({ store, embedder: hashedEmbedder, now: () => 1, random: seededRandom(1) });
     await memory.remember(world.background(), { insight: false });
