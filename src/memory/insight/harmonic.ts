@@ -130,23 +130,26 @@ export class HarmonicNetwork {
 
 function scaled(matrix: Matrix, size: number): Matrix {
   const out = new Float64Array(size * size);
-  for (let i = 0; i < size; i++)
-    for (let j = 0; j < size; j++) {
-      const value =
-        (matrix[i * size + j] as number) /
-        Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
-      out[i * size + j] = i === j ? 1 : Math.min(1, Math.max(0, value));
+  for (let i = 0; i < size; i++) {
+    out[i * size + i] = 1;
+    for (let j = 0; j < i; j++) {
+      const length = Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
+      out[i * size + j] = share((matrix[i * size + j] as number) / length);
+      out[j * size + i] = share((matrix[j * size + i] as number) / length);
     }
+  }
   return out;
 }
+
+const share = (x: number): number => (x > 0 ? (x < 1 ? x : 1) : 0);
 
 function multiply(a: Matrix, b: Matrix, size: number): Matrix {
   const out = new Float64Array(size * size);
   for (let i = 0; i < size; i++)
     for (let k = 0; k < size; k++) {
       const factor = a[i * size + k] as number;
-      for (let j = 0; j < size; j++)
-        out[i * size + j] = (out[i * size + j] as number) + factor * (b[k * size + j] as number);
+      const [row, other] = [i * size, k * size];
+      for (let j = 0; j < size; j++) out[row + j] = (out[row + j] as number) + factor * (b[other + j] as number);
     }
   return out;
 }
