@@ -22,6 +22,7 @@ import { openEngine } from "irori";
 import { hashedEmbedder, idMaker, Memory, openInMemory, openSqlite } from "irori/memory";
 import { seededRandom } from "../../src/base/mod.ts";
 import { PlantedWorld } from "../../src/memory/eval/planted.ts";
+import { type Judgement, judgeFrom } from "../../src/memory/insight/trigger.ts";
 import { machine } from "../machine.ts";
 import { madeTexts, realTexts } from "./texts.ts";
 import { clusteredVectors, DIMS, ExactAnswers } from "./vectors.ts";
@@ -269,7 +270,7 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     }
     return { nodes: Math.round(found), p50: at(times, 0.5), p99: at(times, 0.99) };
   },
-  /** A judgement with both nulls, over a world of planted structure. */
+  /** A judgement with both nulls, over a world of planted structure: alone, and with all that is read and embedded for it. */
   async gauge() {
     // so large that a neighbourhood reaches its limit of 200 nodes
     const world = new PlantedWorld(77, { topics: 8, factsPerTopic: 150, ownNouns: 3, strayShare: 0.1 });
@@ -277,18 +278,18 @@ const steps: Readonly<Record<string, (where: string, rows: number) => Promise<ob
     const memory = new Memory({ store, embedder: hashedEmbedder, now: () => 1, random: seededRandom(1) });
     await memory.remember(world.background(), { insight: false });
     await memory.maintain();
-    const texts = Array.from({ length: 40 }, () => world.plant("bridge").text);
-    const times: number[] = [];
-    const nodes: number[] = [];
-    for (const text of texts) {
-      times.push(
-        await ms(async () => {
-          const judged = await memory.consider(text);
-          if (typeof judged !== "string") nodes.push(judged.neighbourhood.nodes.length);
-        }),
-      );
+    const texts = Array.from({ length: 60 }, () => world.plant("bridge").text);
+    const [whole, alone, nodes]: [number[], number[], number[]] = [[], [], []];
+    for (const [i, text] of texts.entries()) {
+      let judged: Awaited<ReturnType<typeof memory.consider>> = "too little is known to compare with";
+      const took = await ms(async () => (judged = await memory.consider(text)));
+      if (typeof judged === "string" || i < 20) continue;
+      const { neighbourhood, exchange, falseAlarmRate } = judged as Judgement;
+      whole.push(took);
+      nodes.push(neighbourhood.nodes.length);
+      alone.push(await ms(() => judgeFrom(neighbourhood, exchange.draws, falseAlarmRate, i)));
     }
-    return { p50: at(times, 0.5), min: Math.min(...times), nodes: at(nodes, 0.5) };
+    return { nodes: at(nodes, 0.5), p50: at(alone, 0.5), min: Math.min(...alone), whole: at(whole, 0.5) };
   },
 };
 
@@ -365,8 +366,8 @@ function measure(where: string, rows: number, withPeers: boolean, isMinilm: bool
     ]);
     const gauge = noted("gauge", inChild("gauge")) as Record<string, number>;
     table.push([
-      `a judgement, 200 null draws, ${gauge.nodes} nodes, p50 (least), ms`,
-      `${shown(gauge.p50 as number)} (${shown(gauge.min as number)})`,
+      `a judgement, 200 null draws, ${gauge.nodes} nodes, p50 (least); all of \`consider\`, ms`,
+      `${shown(gauge.p50 as number)} (${shown(gauge.min as number)}); ${shown(gauge.whole as number)}`,
       "50",
     ]);
   }
