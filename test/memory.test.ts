@@ -393,6 +393,25 @@ test("the working set holds the latest hundred at most, true LRU, and never reca
   );
 });
 
+test("20: an episode that is forgotten between the search and the write is not linked, and the new text is there", async () => {
+  await using opened = await open();
+  const { memory, store } = opened;
+  const [old] = await memory.remember("The copper kettle hangs over the hearth.");
+  await memory.remember(fact(1));
+  const search = store.searchByVector.bind(store);
+  let isRacing = true;
+  store.searchByVector = async (...args) => {
+    const found = await search(...args);
+    if (isRacing) await store.deleteEpisodes("default", [old?.id as string]); // another process is quicker
+    isRacing = false;
+    return found;
+  };
+  const [late] = await memory.remember("The copper kettle over the hearth is old.");
+  assert.equal(late?.as, "new");
+  assert.deepEqual(await store.getEpisodes("default", [old?.id as string]), [undefined]);
+  assert.ok((await store.check({ repair: false })).every(({ isFine }) => isFine));
+});
+
 test("20: what another process deleted or changed is seen by the next recall", async () => {
   await using one = await open();
   await using two = await open({ path: one.path });

@@ -148,8 +148,12 @@ async function rememberOne(parts: Parts, draft: NewEpisode, repeats: RememberOpt
 }
 
 /** Gives an Episode its place in the Knowledge; the ids of those that it may contradict. */
-async function link(parts: Parts, episode: Episode, near: readonly Found[]): Promise<string[]> {
+async function link(parts: Parts, episode: Episode, found: readonly Found[]): Promise<string[]> {
   const { store, namespace, newId } = parts;
+  // what was found before the transaction began may have been forgotten by others since
+  const [own, ...others] = await store.getEpisodes(namespace, [episode.id, ...found.map((one) => one.episode.id)]);
+  if (own === undefined) return [];
+  const near = found.filter((_, i) => others[i] !== undefined);
   const against = contradictionLinks(episode, near, relatedOf(parts));
   const { links, concepts } = await placeOf(parts, episode, near, () => newId(episode.recordedAt));
   await store.putConcepts(namespace, concepts);
