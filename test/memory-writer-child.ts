@@ -9,7 +9,17 @@ import { openSqlite } from "../src/memory/sqlite/host.ts";
 
 const [role = "", path = "", seed = "0", more = ""] = process.argv.slice(2);
 const random = seededRandom(Number(seed));
-const tell = (word: string, id: string) => writeSync(1, `${word} ${id}\n`);
+/** At once, and whole: where whoever reads is slow, the pipe is full (EAGAIN), and it waits. */
+function tell(word: string, id: string): void {
+  for (;;)
+    try {
+      writeSync(1, `${word} ${id}\n`);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+}
 const embedder = hashedEmbedder;
 await using store = await openSqlite({ path, embedder, newId: idMaker(random) });
 await store.tidy(); // the thread that writes is there when the first word is told
