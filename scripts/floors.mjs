@@ -29,6 +29,7 @@ const thirdParties = {
   "text/terms.ts": ["stemmer"],
   "engine/providers/event-stream.ts": ["eventsource-parser"],
   "memory/sqlite.ts": ["node:sqlite"],
+  "memory/sqlite/messages.ts": ["node:module"],
   "memory/postgres.ts": ["pg"],
   "memory/import/text.ts": ["marked"],
   "memory/import/html.ts": ["htmlparser2"],

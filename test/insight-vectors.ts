@@ -8,6 +8,14 @@ export const insightVectors: Record<string, any> & InsightVectors = JSON.parse(
 
 interface InsightVectors {
   readonly sqlite_search: { readonly stored: Readonly<Record<string, number>> };
+  readonly l2_search_similarity_inversion: {
+    readonly results: readonly { readonly text: string; readonly similarity: number | "Infinity" }[];
+  };
+  readonly sqlite_growth_defect: {
+    readonly rows_per_namespace: { readonly default: number };
+    readonly c_value_of_rows: number;
+  };
+  readonly sqlite_cvalue_and_dup: { readonly rows: number; readonly c_values: readonly number[] };
   readonly graph_neighbors: {
     readonly edges: readonly (readonly [string, string])[];
     readonly by_hop: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> & {

@@ -8,6 +8,8 @@ import { after, before, test } from "node:test";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { bin, type CommandAt, commandAt } from "./setup/command.ts";
+import { minilm } from "./setup/minilm.ts";
+import { startPostgres } from "./setup/postgres.ts";
 
 let folder: string;
 let command: CommandAt;
@@ -77,6 +79,20 @@ test("an official MCP client remembers and asks over stdio, while another proces
   } finally {
     await client.close();
   }
+});
+
+test("a memory on Postgres: remembered, asked by the store's own embedder, given another embedder", async () => {
+  await using server = await startPostgres();
+  const store = ["--store", await server.newDatabase()];
+  const { irori, json } = commandAt((await minilm()).home);
+  const memory = (...args: string[]) => json(["memory", ...args, ...store]);
+  assert.match(irori(["memory", "stats", ...store]).stderr, /no memory in postgres:/);
+  memory("add", "The well is behind the barn.");
+  const [from, to] = ["hashed-1", "all-minilm-l6-v2"];
+  assert.equal(memory("stats").embedder.id, from);
+  assert.deepEqual(memory("reindex", "--embedder", to), { embedded: 1, embedder: to });
+  assert.equal(memory("stats").embedder.id, to);
+  assert.match(memory("ask", "Where is the well?").text, /behind the barn/);
 });
 
 test("what cannot be is a sentence, and the memory is as it was", () => {

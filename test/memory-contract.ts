@@ -161,7 +161,7 @@ export const contract: readonly Contract[] = [
     },
   },
   {
-    fact: "an update needs the version it was decided on, null takes away, and a new text is found by its own words alone",
+    fact: "20: an update needs the version it was decided on, null takes away, and a new text is found by its own words alone",
     async holds(store, ns) {
       const [id] = (await add(store, ns, episode("red lamp", { validFrom: 5, metadata: { a: 1 } }))) as [string];
       const changed = await store.updateEpisode(ns, id, { confidence: 0.9, validFrom: null, metadata: { b: "x" } }, 1);
@@ -187,7 +187,7 @@ export const contract: readonly Contract[] = [
     },
   },
   {
-    fact: "of what is deleted nothing is found any more: row, words, vector, links, and concepts that only it had",
+    fact: "20: of what is deleted nothing is found any more: row, words, vector, links, and concepts that only it had",
     async holds(store, ns) {
       const [a, b] = (await add(store, ns, episode("Aki likes soba"), episode("Ken likes udon"))) as [string, string];
       await store.changeLinks(ns, [
@@ -215,7 +215,7 @@ export const contract: readonly Contract[] = [
     },
   },
   {
-    fact: "namespaces share nothing",
+    fact: "20: namespaces share nothing",
     async holds(store, ns) {
       const other = `${ns}-b`;
       for (const one of [ns, other]) {
@@ -365,6 +365,12 @@ export const contract: readonly Contract[] = [
         near.filter(({ score }) => score >= 0.7).map((found) => found.episode.text),
         ["same", "cos.9", "cos.8"],
       );
+      // in memory the original's worst came first, with an infinite similarity, and filled up with the best repeated
+      const [first] = insightVectors.l2_search_similarity_inversion.results;
+      assert.deepEqual([first?.text, first?.similarity], ["opp", "Infinity"]);
+      const [more = []] = await store.searchByVector(ns, [axis(1)], { count: 9 });
+      assert.equal(more.length, Object.keys(vectors).length);
+      assert.deepEqual([more.at(-1)?.episode.text, Math.round(more.at(-1)?.score as number)], ["opp", -1]);
     },
   },
   {
@@ -449,6 +455,35 @@ export const contract: readonly Contract[] = [
       );
       assert.deepEqual(await store.neighbours(ns, "concept:nobody", ALL), []);
       assert.deepEqual(await store.neighbours(ns, "episode:nobody", ALL), []);
+    },
+  },
+  {
+    fact: "15: two hops in a network of 10,000 nodes are those of a full walk, in a circle too, and no more are handed over than asked for",
+    async holds(store, ns) {
+      const ids = Array.from({ length: 10_000 }, (_, i) => `n${i}`);
+      const random = seededRandom(15);
+      const edges = ids.flatMap((id, i) => [
+        [id, ids[(i + 1) % ids.length] as string], // a circle
+        [id, ids[Math.floor(random.next() * ids.length)] as string],
+      ]);
+      const own = edges.filter(([a, b]) => a !== b);
+      await store.changeLinks(ns, concepts(own));
+      const beside = new Map<string, Set<string>>(ids.map((id) => [id, new Set()]));
+      for (const [a, b] of own as [string, string][]) {
+        beside.get(a)?.add(b);
+        beside.get(b)?.add(a);
+      }
+      for (const start of ["n0", "n4711"]) {
+        const one = [...(beside.get(start) as Set<string>)];
+        const two = new Set(one.flatMap((id) => [...(beside.get(id) as Set<string>)]));
+        for (const id of [start, ...one]) two.delete(id);
+        const levels = await store.neighbours(ns, `concept:${start}`, { hops: 2, mostNodes: 1_000 });
+        const found = levels.map((level) => level.map((ref) => ref.slice("concept:".length)).sort());
+        assert.deepEqual(found, [one.sort(), [...two].sort()]);
+        const few = await store.neighbours(ns, `concept:${start}`, { hops: 4, mostNodes: 10 });
+        assert.ok(few.flat().length <= 10);
+      }
+      await store.clearNamespace(ns);
     },
   },
   {
@@ -589,7 +624,7 @@ export const contract: readonly Contract[] = [
     },
   },
   {
-    fact: "a transaction is all or nothing, a savepoint inside it too; others see it when it ends",
+    fact: "24: a transaction is all or nothing, a savepoint inside it too; others see it when it ends",
     async holds(store, ns) {
       await store.transaction(async (inside) => {
         await add(inside, ns, episode("kept"));

@@ -217,7 +217,7 @@ const hostile: [name: string, body: number[], message: RegExp][] = [
   ["a kept value that is not", [0x68, 9], /the value 9, which was not kept/],
 ];
 for (const [name, body, message] of hostile)
-  test(`a hostile pickle is refused: ${name}`, async () => {
+  test(`23: a hostile pickle is refused: ${name}`, async () => {
     place(`h/${name}.pt`, zipBytes([{ name: "g/data.pkl", bytes: pickle(body) }]));
     const { files } = await migrate(memory.parts, join(folder, `h/${name}.pt`));
     assert.match(files[0]?.refused[0] ?? "", message);

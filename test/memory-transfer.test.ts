@@ -147,7 +147,7 @@ test("lines that are none, links to nowhere and folders that are no export are t
   await assert.rejects(restoreMemory(open().parts, path), { code: "bad-file" });
 });
 
-test("a store's backup gives the same bytes of every answer, and is refused where it cannot be written", async () => {
+test("23: a store's backup gives the same bytes of every answer, and is refused where it cannot be written", async () => {
   const path = join(folder, "kept.db");
   await using store = await openSqlite({ path, embedder: hashedEmbedder, newId: idMaker(seededRandom(4)) });
   const memory = open(store);

@@ -1,7 +1,7 @@
 // A process that works on a memory until it is killed, and tells every write before it begins and when it is acknowledged:
 // lines on stdout, written at once. What it does is its first argument; the second is the file, the third its seed.
 // It does not know who kills it.
-import { writeSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { seededRandom } from "../src/base/mod.ts";
 import { hashedEmbedder } from "../src/memory/embedder.ts";
 import { idMaker } from "../src/memory/ids.ts";
@@ -9,9 +9,20 @@ import { openSqlite } from "../src/memory/sqlite/host.ts";
 
 const [role = "", path = "", seed = "0", more = ""] = process.argv.slice(2);
 const random = seededRandom(Number(seed));
-const tell = (word: string, id: string) => writeSync(1, `${word} ${id}\n`);
+/** At once, and whole: where whoever reads is slow, the pipe is full (EAGAIN), and it waits. */
+function tell(word: string, id: string): void {
+  for (;;)
+    try {
+      writeSync(1, `${word} ${id}\n`);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+}
 const embedder = hashedEmbedder;
 await using store = await openSqlite({ path, embedder, newId: idMaker(random) });
+await store.tidy(); // the thread that writes is there when the first word is told
 /** What only writes to the store starts quicker without the rest. */
 const memory = async () => {
   const { Memory } = await import("../src/memory/memory.ts");
@@ -64,6 +75,23 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
   async load() {
     await import("../src/memory/import/import.ts");
     await (await memory()).remember(text(0));
+  },
+  /** A thousand different texts, then nothing until it is killed. */
+  async thousand() {
+    for (let i = 0; i < 10; i++) {
+      const texts = Array.from({ length: 100 }, (_, j) => text(i * 100 + j));
+      const vectors = await embedder.embed(texts);
+      const episode = (one: string, j: number) => ({ text: one, vector: vectors[j] as Float32Array, recordedAt: i });
+      await store.addEpisodes("default", texts.map(episode));
+    }
+    tell("wrote", "1000");
+    await new Promise((resolve) => setTimeout(resolve, 600_000));
+  },
+  /** Searches by vector, then tells the memory that this process has. */
+  async ask() {
+    const samples = await store.sampleVectors("default", 60, 1);
+    for (const { vector } of samples) await store.searchByVector("default", [vector], { count: 10 });
+    tell("resident", /VmRSS:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "");
   },
   /** So many single writes, then an end. */
   async count() {

@@ -6,8 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { seededRandom } from "../src/base/mod.ts";
+import { PlantedWorld } from "../src/memory/eval/planted.ts";
+import { judge } from "../src/memory/insight/trigger.ts";
 import {
   type DataStore,
+  type Episode,
   hashedEmbedder,
   idMaker,
   Memory,
@@ -16,6 +19,7 @@ import {
   type Writer,
 } from "../src/memory/mod.ts";
 import { memorySettings } from "../src/settings/mod.ts";
+import { insightVectors } from "./insight-vectors.ts";
 
 let folder: string;
 let files = 0;
@@ -60,6 +64,13 @@ test("19: fifty texts are fifty rows, their confidence stays, and the five hundr
   for (let i = 0; i < 50; i++) await memory.remember({ text: fact(i), confidence: 0.9 });
   assert.equal((await memory.stats()).episodes, 50);
   for (const { confidence } of (await memory.list({ limit: 50 })).items) assert.equal(confidence, 0.9);
+  // the original had n(n + 1)/2 rows of confidence .5 by then, and two of one Episode that was saved twice
+  const { sqlite_growth_defect: grown, sqlite_cvalue_and_dup: doubled } = insightVectors;
+  assert.deepEqual([grown.rows_per_namespace.default, grown.c_value_of_rows], [(50 * 51) / 2, 0.5]);
+  assert.deepEqual([doubled.rows, ...doubled.c_values], [2, 0.5, 0.5]);
+  for (let i = 0; i < 2; i++) await memory.remember({ text: "Saved twice.", confidence: 0.9 });
+  const twice = (await memory.list({ order: "newest", limit: 1 })).items[0];
+  assert.deepEqual([(await memory.stats()).episodes, twice?.text, twice?.confidence], [51, "Saved twice.", 0.9]);
   const texts = (from: number) => Array.from({ length: 100 }, (_, i) => fact(1_000 + from + i));
   const costs: number[] = [];
   for (let i = 0; i < 5; i++) {
@@ -68,8 +79,8 @@ test("19: fifty texts are fifty rows, their confidence stays, and the five hundr
     const used = process.cpuUsage({ user, system });
     costs.push(used.user + used.system);
   }
-  assert.equal((await memory.stats()).episodes, 550);
-  // rows grow from 50 to 550: were the cost of a text in proportion to them, the last hundred would cost five times the first
+  assert.equal((await memory.stats()).episodes, 551);
+  // rows grow from 51 to 551: were the cost of a text in proportion to them, the last hundred would cost five times the first
   assert.ok(
     (costs[4] as number) < 3 * (costs[0] as number),
     `CPU of each hundred: ${costs.map((us) => Math.round(us / 1000)).join(", ")} ms`,
@@ -96,6 +107,26 @@ test("21: the same text again is a repeat, is not its own evidence, never fires,
   assert.equal(answer.text, `${text.slice(0, -1)}. [1]`);
   assert.deepEqual(answer.sentences[0]?.citations, [{ number: 1, id: first?.id }]);
   assert.equal((await memory.stats()).episodes, 41, "an answer is no fact");
+});
+
+test("a text that is only considered is judged as if it were told: the same links, the same F", async () => {
+  const world = new PlantedWorld(31, { topics: 4, factsPerTopic: 24, ownNouns: 2, strayShare: 0 });
+  await using held = await open();
+  await held.memory.remember(world.background(), { insight: false });
+  await held.memory.maintain();
+  for (const kind of ["bridge", "restructuring", "fact", "elaboration", "contradiction"] as const) {
+    const { text } = world.plant(kind);
+    const considered = await held.memory.consider(text);
+    const [one] = await held.memory.remember(text, { insight: false });
+    const [episode] = await held.memory.store.getEpisodes("default", [one?.id as string]);
+    const told = await judge(held.memory.parts, episode as Episode);
+    assert.ok(typeof considered !== "string" && typeof told !== "string");
+    assert.ok(
+      Math.abs(considered.weakest.f - told.weakest.f) < 1e-9,
+      `${kind}: ${considered.weakest.f} ${told.weakest.f}`,
+    );
+    await held.memory.store.deleteEpisodes("default", [one?.id as string]);
+  }
 });
 
 test("nothing that supports an answer: it says so", async () => {
@@ -360,6 +391,25 @@ test("the working set holds the latest hundred at most, true LRU, and never reca
   assert.ok(
     !(await memory.recall(fact(5), { count: 20 })).recalled.some(({ episode }) => episode.id === latest?.episode.id),
   );
+});
+
+test("20: an episode that is forgotten between the search and the write is not linked, and the new text is there", async () => {
+  await using opened = await open();
+  const { memory, store } = opened;
+  const [old] = await memory.remember("The copper kettle hangs over the hearth.");
+  await memory.remember(fact(1));
+  const search = store.searchByVector.bind(store);
+  let isRacing = true;
+  store.searchByVector = async (...args) => {
+    const found = await search(...args);
+    if (isRacing) await store.deleteEpisodes("default", [old?.id as string]); // another process is quicker
+    isRacing = false;
+    return found;
+  };
+  const [late] = await memory.remember("The copper kettle over the hearth is old.");
+  assert.equal(late?.as, "new");
+  assert.deepEqual(await store.getEpisodes("default", [old?.id as string]), [undefined]);
+  assert.ok((await store.check({ repair: false })).every(({ isFine }) => isFine));
 });
 
 test("20: what another process deleted or changed is seen by the next recall", async () => {

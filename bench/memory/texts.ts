@@ -37,6 +37,16 @@ const WORDS = (
   "barrel candle dagger ember falcon garnet hollow island jacket ladder magnet needle oyster pepper quartz raven saddle temple"
 ).split(" ");
 
+/** So many texts of real words: every sentence, then pairs of them that stand far apart, each once. */
+export function realTexts(count: number): string[] {
+  const sentences = realSentences(count);
+  const { length } = sentences;
+  const texts = [...sentences];
+  for (let i = 0; texts.length < count; i++)
+    texts.push(`${sentences[i % length]} ${sentences[(i + 1 + 7_919 * (1 + Math.floor(i / length))) % length]}`);
+  return texts;
+}
+
 /** Twelve words and a number each: as long as a short note. */
 export function* madeTexts(seed: number): Generator<string> {
   const random = seededRandom(seed);

@@ -2,8 +2,7 @@
 // It does not know stores.
 import { termsOf } from "../text/mod.ts";
 import type { Found, Link } from "./data-store.ts";
-import type { Episode } from "./episode.ts";
-import { mayMeet } from "./knowledge.ts";
+import { type LinkedText, mayMeet } from "./knowledge.ts";
 
 /** Share of the shorter text's terms that both must have. */
 const SHARED = 0.6;
@@ -38,7 +37,7 @@ export function contradictionBetween(a: string, b: string): string | undefined {
 const NEGATING = new Set(termsOf("not no never none nobody nothing cannot longer dont doesnt didnt isnt wasnt"));
 
 /** Links "contradicts" from a new episode to those it may contradict. */
-export function contradictionLinks(episode: Episode, near: readonly Found[], related: number): Link[] {
+export function contradictionLinks(episode: LinkedText, near: readonly Found[], related: number): Link[] {
   return near.flatMap((found): Link[] => {
     if (found.score < related || found.episode.id === episode.id || !mayMeet(episode, found.episode)) return [];
     const reason = contradictionBetween(episode.text, found.episode.text);

@@ -1,7 +1,7 @@
 // How an Episode finds its place in the Knowledge: linked with the episodes it is like, and with Concepts for the rare words
 // and names it shares with others. No language model is needed. It does not know what becomes of the links.
 import { isFunctionWord, stemmed, wordRunsOf } from "../text/mod.ts";
-import type { Found, Link, NodeRef } from "./data-store.ts";
+import type { Concept, Found, Link } from "./data-store.ts";
 import type { Episode, Scope } from "./episode.ts";
 import type { Parts } from "./parts.ts";
 
@@ -25,6 +25,9 @@ export interface Candidate {
   /** Its search terms. */
   readonly terms: readonly string[];
 }
+
+/** Of an Episode, or of a text that might become one, what its links depend on. */
+export type LinkedText = Scope & Pick<Episode, "id" | "text" | "recordedAt">;
 
 /** Two episodes may be linked where nobody learns of the other's user by it. */
 export const mayMeet = (a: Scope, b: Scope): boolean =>
@@ -62,7 +65,7 @@ export function candidatesOf(text: string): Candidate[] {
 }
 
 /** Links by similarity: the strongest of what is related at all. What the store usually has in common is reckoned off when links are read. */
-export function similarityLinks(episode: Episode, near: readonly Found[], related: number): Link[] {
+export function similarityLinks(episode: LinkedText, near: readonly Found[], related: number): Link[] {
   return near
     .filter((found) => found.episode.id !== episode.id && found.score >= related && mayMeet(episode, found.episode))
     .slice(0, MOST_SIMILAR)
@@ -82,17 +85,17 @@ export const mostMentions = (episodes: number): number =>
 /** How strongly a mention links: 1 where two episodes share it, less the more do. */
 export const mentionWeight = (mentions: number): number => 1 / (1 + Math.log2(Math.max(2, mentions) / 2));
 
-/** Words and names that stand in a few episodes, the rarest first. @param own whether the text itself is among the episodes */
+/** Words and names that stand in a few episodes, the rarest first. @param isStored whether the text itself is among the episodes */
 async function rareCandidates(
   { store, namespace }: Pick<Parts, "store" | "namespace">,
   text: string,
-  own: boolean,
+  isStored: boolean,
 ): Promise<{ readonly candidate: Candidate; readonly count: number }[]> {
   const candidates = candidatesOf(text);
   const terms = [...new Set(candidates.flatMap((candidate) => candidate.terms))];
   const counts = await store.termCounts(namespace, terms);
-  const countOf = new Map(terms.map((term, i) => [term, (counts[i] as number) + (own ? 0 : 1)]));
-  const border = mostMentions(await store.countEpisodes(namespace));
+  const countOf = new Map(terms.map((term, i) => [term, (counts[i] as number) + (isStored ? 0 : 1)]));
+  const border = mostMentions((await store.countEpisodes(namespace)) + (isStored ? 0 : 1));
   return candidates
     .map((candidate) => ({ candidate, count: Math.min(...candidate.terms.map((term) => countOf.get(term) ?? 0)) }))
     .filter(({ count }) => count >= 2 && count <= border)
@@ -100,66 +103,42 @@ async function rareCandidates(
     .slice(0, MOST_CONCEPTS);
 }
 
-/**
- * Links to Concepts for what the episode shares with a few others; Concepts that are new get the links of those others too.
- * The episode must be stored already: it counts among the mentions.
- */
-export async function mentionLinks(parts: Parts, episode: Episode): Promise<Link[]> {
-  const { store, namespace, newId } = parts;
-  const links: Link[] = [];
-  for (const { candidate, count } of await rareCandidates(parts, episode.text, true)) {
-    const { kind, name, surface } = candidate;
-    const known = await store.findConcept(namespace, kind, name);
-    const target: NodeRef = `concept:${known?.id ?? newId(episode.recordedAt)}`;
-    const link = (source: Episode): Link => ({
-      source: `episode:${source.id}`,
-      target,
-      kind: "mentions",
-      weight: mentionWeight(count),
-      recordedAt: episode.recordedAt,
-    });
-    if (known === undefined) {
-      const others = await otherMentions(parts, episode, candidate);
-      if (others.length === 0) continue;
-      const id = target.slice("concept:".length);
-      const attributes = { surface, terms: candidate.terms };
-      await store.putConcepts(namespace, [{ id, kind, name, attributes, isPinned: false }]);
-      links.push(...others.map(link));
-    }
-    links.push(link(episode));
-  }
-  return links;
+/** Links to Concepts for what an Episode shares with a few others, and Concepts that are new, with the links of those others too. */
+export interface Mentions {
+  readonly links: readonly Link[];
+  readonly concepts: readonly Concept[];
 }
 
-/** Links that a text would have if it were told now: to episodes, and to Concepts that are there. */
-export async function linksOfText(parts: Parts, text: string, scope: Scope, source: NodeRef): Promise<Link[]> {
-  const { store, namespace, embedder, now } = parts;
-  const [vector] = (await embedder.embed([text])) as [Float32Array];
-  const at = { knownAt: now(), validAt: now() };
-  const [near = []] = await store.searchByVector(namespace, [vector], { count: MOST_SIMILAR, filter: { at } });
-  const link = (target: NodeRef, kind: string, weight: number): Link => ({
-    source,
-    target,
-    kind,
-    weight,
-    recordedAt: now(),
-  });
-  const links = near
-    .filter((found) => found.score >= embedder.related && mayMeet(scope, found.episode))
-    .map((found) => link(`episode:${found.episode.id}`, "similar", Math.min(1, found.score)));
-  for (const { candidate, count } of await rareCandidates(parts, text, false)) {
-    const known = await store.findConcept(namespace, candidate.kind, candidate.name);
-    if (known !== undefined) links.push(link(`concept:${known.id}`, "mentions", mentionWeight(count)));
-    else
-      for (const other of await otherMentions(parts, { ...scope, id: "" }, candidate))
-        links.push(link(`episode:${other.id}`, "shares", mentionWeight(count) / 2)); // two mentions in a row
+/** @param isStored whether it is among the episodes already and counts among the mentions */
+export async function mentionsOf(
+  parts: Pick<Parts, "store" | "namespace">,
+  told: LinkedText,
+  isStored: boolean,
+  newId: () => string,
+): Promise<Mentions> {
+  const { store, namespace } = parts;
+  const links: Link[] = [];
+  const concepts: Concept[] = [];
+  for (const { candidate, count } of await rareCandidates(parts, told.text, isStored)) {
+    const { kind, name, surface, terms } = candidate;
+    const known = await store.findConcept(namespace, kind, name);
+    const others = known === undefined ? await otherMentions(parts, told, candidate) : [];
+    if (known === undefined && others.length === 0) continue;
+    const id = known?.id ?? newId();
+    if (known === undefined) concepts.push({ id, kind, name, attributes: { surface, terms }, isPinned: false });
+    const weight = mentionWeight(count);
+    for (const source of [...others, told])
+      links.push({
+        ...{ source: `episode:${source.id}`, target: `concept:${id}`, kind: "mentions" },
+        ...{ weight, recordedAt: told.recordedAt },
+      });
   }
-  return links;
+  return { links, concepts };
 }
 
 async function otherMentions(
   { store, namespace }: Pick<Parts, "store" | "namespace">,
-  episode: Scope & Pick<Episode, "id">,
+  episode: LinkedText,
   { name, terms }: Candidate,
 ): Promise<Episode[]> {
   const found = await store.searchByTerms(namespace, terms, { count: MOST_MENTIONS });

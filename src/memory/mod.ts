@@ -25,20 +25,21 @@ export {
   type Provenance,
   type Scope,
 } from "./episode.ts";
-export { type EvaluationSetting, evaluations, runEvaluation } from "./eval/evaluations.ts";
+export type { EvaluationSetting } from "./eval/evaluations.ts";
+export { EVALUATIONS } from "./eval/names.ts";
 export type { Filter } from "./filter.ts";
 export { idMaker, type NewId } from "./ids.ts";
-export { type ImportedFile, importPaths } from "./import/import.ts";
+export type { ImportedFile } from "./import/import.ts";
 export { openInMemory } from "./in-memory/store.ts";
 export type { Spike, Why } from "./insight/spike.ts";
-export { migrate } from "./legacy/migrate.ts";
 export { SLEEP_FADE } from "./maintain.ts";
 export { Memory, type MemoryOptions } from "./memory.ts";
-export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
+export { embedderOfPostgres, openPostgres, type PostgresOptions } from "./postgres/store.ts";
 export type { Recall, Recalled, RecallOptions } from "./recall.ts";
 export { reindex } from "./reindex.ts";
 export type { Remembered, Told } from "./remember.ts";
+export { exportMemory, importPaths, isExport, migrate, restoreMemory, runEvaluation } from "./seldom.ts";
 export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
-export { type Exported, exportMemory } from "./transfer/export.ts";
-export { isExport, type Restored, restoreMemory } from "./transfer/import.ts";
+export type { Exported } from "./transfer/export.ts";
+export type { Restored } from "./transfer/import.ts";
 export { chatWriter, type Message, type Task, type Writer } from "./writer.ts";

@@ -15,8 +15,8 @@ import {
 } from "./episode.ts";
 import { keepJudgement, keepSpike, type Spike } from "./insight/spike.ts";
 import { isJudged, judge } from "./insight/trigger.ts";
-import { mentionLinks, similarityLinks } from "./knowledge.ts";
 import type { Parts } from "./parts.ts";
+import { NEAR, placeOf, relatedOf } from "./place.ts";
 import { piecesOf } from "./sentences.ts";
 
 export interface Told extends Scope {
@@ -62,8 +62,6 @@ export interface Remembered {
   readonly text: string;
 }
 
-/** Episodes that a new one is compared with. */
-const NEAR = 16;
 /** Texts of one call to the embedder. */
 const BATCH = 64;
 /** A text this similar with nearly the same terms says the same again. */
@@ -150,11 +148,16 @@ async function rememberOne(parts: Parts, draft: NewEpisode, repeats: RememberOpt
 }
 
 /** Gives an Episode its place in the Knowledge; the ids of those that it may contradict. */
-async function link(parts: Parts, episode: Episode, near: readonly Found[]): Promise<string[]> {
-  const related = parts.settings.related ?? parts.embedder.related;
-  const against = contradictionLinks(episode, near, related);
-  const links = [...similarityLinks(episode, near, related), ...(await mentionLinks(parts, episode)), ...against];
-  await parts.store.changeLinks(parts.namespace, links);
+async function link(parts: Parts, episode: Episode, found: readonly Found[]): Promise<string[]> {
+  const { store, namespace, newId } = parts;
+  // what was found before the transaction began may have been forgotten by others since
+  const [own, ...others] = await store.getEpisodes(namespace, [episode.id, ...found.map((one) => one.episode.id)]);
+  if (own === undefined) return [];
+  const near = found.filter((_, i) => others[i] !== undefined);
+  const against = contradictionLinks(episode, near, relatedOf(parts));
+  const { links, concepts } = await placeOf(parts, episode, near, () => newId(episode.recordedAt));
+  await store.putConcepts(namespace, concepts);
+  await store.changeLinks(namespace, [...links, ...against]);
   return against.map(({ target }) => target.slice("episode:".length));
 }
 

@@ -41,6 +41,7 @@ export class Connection {
         ? undefined
         : this.#said(() => openSync(`${path}-holder`, constants.O_RDWR | constants.O_CREAT));
       if (!isReadOnly) {
+        this.exec("PRAGMA page_size = 8192"); // of a new file: a list is read in half as many steps
         this.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON");
         // a commit that finds the log so long (64 MB) shortens it: whoever holds the connection does it earlier, in quiet
         this.exec("PRAGMA wal_autocheckpoint = 16384");

@@ -13,9 +13,12 @@ interface Original {
   readonly llm?: { readonly max_context_docs?: number };
   readonly processing?: { readonly enable_insight_registration?: boolean };
 }
-const golden: { presets: Record<string, Original>; config_defaults: Original } = JSON.parse(
-  readFileSync(new URL("../../test/goldens/insight/original.json", import.meta.url), "utf8"),
-);
+const golden: {
+  readonly presets: Readonly<Record<string, Original>>;
+  readonly config_defaults: Original;
+  readonly get_preset_paper: string;
+  readonly "seed_quick_experiment_spike_ged_threshold_-999": string;
+} = JSON.parse(readFileSync(new URL("../../test/goldens/insight/original.json", import.meta.url), "utf8"));
 
 test("the presets are the original's: how much is retrieved, held in mind, shown, from which likeness, with or without insight", () => {
   const { memory, llm, processing } = golden.config_defaults;
@@ -37,6 +40,7 @@ test("the presets are the original's: how much is retrieved, held in mind, shown
 });
 
 test("the preset paper can be chosen by its name (originally unknown), and quick_experiment scores every text without a model", () => {
+  assert.match(golden.get_preset_paper, /^Unknown preset: paper/);
   assert.ok(memoryPresets.includes("paper"));
   const { keptJudgements, embedder, writer, recallCount } = memorySettings("quick_experiment");
   assert.deepEqual([keptJudgements, embedder, writer, recallCount], ["all", "hashed", "extractive", 5]);
@@ -44,6 +48,8 @@ test("the preset paper can be chosen by its name (originally unknown), and quick
 
 test("an unknown preset, an unknown setting and a value out of range are sentences", () => {
   assert.throws(() => memorySettings("nope"), /a preset: got "nope", wanted standard, development/);
+  // as in the original, whose own guide tells to set −999
+  assert.match(golden["seed_quick_experiment_spike_ged_threshold_-999"], /^rejected/);
   assert.throws(() => memorySettings("standard", { falseAlarmRate: -999 }), /the memory setting falseAlarmRate: got/);
   assert.throws(() => memorySettings("standard", { speed: 1 }), /the memory setting \(all\): got .*speed/);
   assert.equal(memorySettings("paper", { recallCount: 3 }).recallCount, 3);

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { IroriError } from "../../base/mod.ts";
-import { evaluations, runEvaluation } from "../../memory/mod.ts";
+import { EVALUATIONS, runEvaluation } from "../../memory/mod.ts";
 import type { Command } from "../command.ts";
 import { listenForStop, print, printJson } from "../output.ts";
 import { showProgress } from "../progress.ts";
@@ -11,7 +11,7 @@ import { memoryArgs, withModels } from "./open.ts";
 
 export const evaluate: Command = {
   args: {
-    name: { type: "positional", description: Object.keys(evaluations).join(", ") },
+    name: { type: "positional", description: EVALUATIONS.join(", ") },
     embedder: memoryArgs.embedder,
     writer: memoryArgs.writer,
     data: {
@@ -29,11 +29,11 @@ export const evaluate: Command = {
   async run(call) {
     const { args } = call;
     const name = args.needed("name");
-    if (!Object.hasOwn(evaluations, name))
+    if (!EVALUATIONS.some((one) => one === name))
       throw new IroriError("bad-input", {
         what: "an experiment",
         got: JSON.stringify(name),
-        wanted: Object.keys(evaluations).join(", "),
+        wanted: EVALUATIONS.join(", "),
       });
     using stop = listenForStop();
     using progress = showProgress(args.flag("json"));

@@ -1,12 +1,12 @@
 // `irori memory stats|doctor|maintain|reindex`: how a memory is, and how it is kept well. It does not know tables.
 import { existsSync, statSync } from "node:fs";
-import { IroriError, seededRandom } from "../../base/mod.ts";
+import { IroriError } from "../../base/mod.ts";
 import { megabytes } from "../../engine/mod.ts";
-import { embedderOf, idMaker, openSqlite, reindex, SLEEP_FADE } from "../../memory/mod.ts";
+import { reindex, SLEEP_FADE } from "../../memory/mod.ts";
 import type { Command } from "../command.ts";
 import { columns, listenForStop, print, printJson } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import { memoryArgs, openMemory, placeOf, withModels } from "./open.ts";
+import { embedderAt, memoryArgs, noMemory, openMemory, openStore, placeOf, withModels } from "./open.ts";
 
 export const stats: Command = {
   args: memoryArgs,
@@ -99,19 +99,11 @@ export const reindexStore: Command = {
         got: "no --embedder",
         next: "name the embedder that the store is to get",
       });
-    const isPostgres = /^postgres(?:ql)?:\/\//.test(place);
-    const known = isPostgres ? undefined : embedderOf(place);
-    if (known === undefined)
-      throw new IroriError(isPostgres ? "unsupported" : "not-found", {
-        what: isPostgres ? "reindexing a Postgres store from the command" : `no memory in ${place}`,
-        next: isPostgres
-          ? "`reindex` of irori/memory does it in a program that knows the store's embedder"
-          : "name it with --store",
-      });
+    const known = await embedderAt(place);
+    if (known === undefined) throw noMemory(place);
     using stop = listenForStop();
     const done = await withModels(call, async ({ embedder }) => {
-      const newId = idMaker(seededRandom(Date.now()));
-      await using store = await openSqlite({ path: place, embedder: known, newId });
+      await using store = await openStore(place, known);
       using progress = showProgress(args.flag("json"));
       return await reindex(store, embedder, { signal: stop.signal, onProgress: progress.onProgress });
     });

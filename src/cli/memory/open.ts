@@ -11,6 +11,7 @@ import {
   type Embedder,
   type EmbedderIdentity,
   embedderOf,
+  embedderOfPostgres,
   hashedEmbedder,
   idMaker,
   Memory,
@@ -117,16 +118,11 @@ export async function openMemory(call: Call, { mustExist = false }: OpenOptions 
   const place = placeOf(call);
   await using stack = new AsyncDisposableStack();
   const providers = stack.use(new Providers(call));
-  const isPostgres = /^postgres(?:ql)?:\/\//.test(place);
-  const known = isPostgres ? undefined : embedderOf(place);
-  if (mustExist && known === undefined && !isPostgres)
-    throw new IroriError("not-found", {
-      what: `no memory in ${place}`,
-      next: "`irori memory add` makes one, or name it with --store",
-    });
+  const known = await embedderAt(place);
+  if (mustExist && known === undefined) throw noMemory(place);
   const name = args.text("embedder") ?? known?.id ?? settings.embedder;
   const embedder = await embedderNamed(call, providers, name, known?.id === name ? known.dims : undefined);
-  const store = stack.use(await openStore(place, isPostgres, embedder));
+  const store = stack.use(await openStore(place, embedder));
   const memory = new Memory({
     ...{
       store,
@@ -142,9 +138,22 @@ export async function openMemory(call: Call, { mustExist = false }: OpenOptions 
   return { memory, store, settings, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-async function openStore(place: string, isPostgres: boolean, embedder: EmbedderIdentity): Promise<DataStore> {
+const isPostgres = (place: string): boolean => /^postgres(?:ql)?:\/\//.test(place);
+
+/** Whose vectors the store there holds; undefined where there is none. */
+export const embedderAt = async (place: string): Promise<EmbedderIdentity | undefined> =>
+  isPostgres(place) ? await embedderOfPostgres(place) : embedderOf(place);
+
+export const noMemory = (place: string): IroriError =>
+  new IroriError("not-found", {
+    what: `no memory in ${place}`,
+    next: "`irori memory add` makes one, or name it with --store",
+  });
+
+/** Opens or makes the store there. */
+export async function openStore(place: string, embedder: EmbedderIdentity): Promise<DataStore> {
   const newId = idMaker(random());
-  if (isPostgres) return await openPostgres({ url: place, embedder, newId });
+  if (isPostgres(place)) return await openPostgres({ url: place, embedder, newId });
   mkdirSync(dirname(place), { recursive: true });
   return await openSqlite({ path: place, embedder, newId });
 }

@@ -10,6 +10,7 @@ import { exp23 } from "./exp23.ts";
 import { makeExp23, readExp23 } from "./exp23-data.ts";
 import { type Experiment, type ExperimentOptions, runExperiment } from "./experiment.ts";
 import { honesty } from "./honesty.ts";
+import { EVALUATIONS, type EvaluationName } from "./names.ts";
 
 export interface EvaluationSetting {
   readonly embedder: Embedder;
@@ -25,7 +26,7 @@ type AnyExperiment = Experiment<{ readonly id: string }, object>;
 const any = <I extends { readonly id: string }, R>(experiment: Experiment<I, R>): AnyExperiment =>
   experiment as unknown as AnyExperiment;
 
-export const evaluations: Readonly<Record<string, (setting: EvaluationSetting) => AnyExperiment>> = {
+const evaluations: Readonly<Record<EvaluationName, (setting: EvaluationSetting) => AnyExperiment>> = {
   honesty: ({ embedder, seed }) => any(honesty({ embedder, seed })),
   exp23: ({ data: [text], embedder, seed, now }) =>
     any(exp23({ rows: text === undefined ? makeExp23(seed) : readExp23(text), embedder, seed, now })),
@@ -53,12 +54,12 @@ export const evaluations: Readonly<Record<string, (setting: EvaluationSetting) =
 
 /** Throws "bad-input" for an unknown name. */
 export async function runEvaluation(name: string, setting: EvaluationSetting, options: ExperimentOptions) {
-  const make = Object.hasOwn(evaluations, name) ? evaluations[name] : undefined;
-  if (make === undefined)
+  const known = EVALUATIONS.find((one) => one === name);
+  if (known === undefined)
     throw new IroriError("bad-input", {
       what: "an experiment",
       got: JSON.stringify(name),
-      wanted: Object.keys(evaluations).join(", "),
+      wanted: EVALUATIONS.join(", "),
     });
-  return await runExperiment(make(setting), options);
+  return await runExperiment(evaluations[known](setting), options);
 }

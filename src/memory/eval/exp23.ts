@@ -25,6 +25,13 @@ interface Answered {
 }
 type Exp23Result = Readonly<Record<Gate, Answered>>;
 
+interface Opened {
+  readonly memory: Memory;
+  /** Questions that the gauge looks at again, and as many that chance does. */
+  readonly gauge: ReadonlySet<string>;
+  readonly random: ReadonlySet<string>;
+}
+
 export interface Exp23Options {
   readonly rows: readonly Exp23Row[];
   readonly embedder: Embedder;
@@ -38,9 +45,9 @@ const ANSWERED = 2;
 const ACCEPTED = 0.35;
 
 export function exp23({ rows, embedder, seed, now }: Exp23Options): Experiment<Exp23Row & { id: string }, Exp23Result> {
-  let opened: Promise<Memory> | undefined;
+  let opened: Promise<Opened> | undefined;
   const items = rows.map((row, i) => ({ ...row, id: `${i}` }));
-  const open = async (): Promise<Memory> => {
+  const open = async (): Promise<Opened> => {
     const random = seededRandom(seed);
     const store = openInMemory({ embedder, newId: idMaker(random) });
     const memory = new Memory({ store, embedder, random, now: () => 1_700_000_000_000 });
@@ -50,7 +57,14 @@ export function exp23({ rows, embedder, seed, now }: Exp23Options): Experiment<E
       { insight: false },
     );
     await memory.maintain();
-    return memory;
+    const gauge = new Set<string>();
+    for (const { id, query } of items) {
+      const judgement = await memory.consider(query);
+      // nothing is restructured by the question: what it asks for is not together yet
+      if (!isJudged(judgement) || judgement.weakest.f > 0) gauge.add(id);
+    }
+    const drawn = items.map(({ id }) => ({ id, at: random.next() })).sort((a, b) => a.at - b.at);
+    return { memory, gauge, random: new Set(drawn.slice(0, gauge.size).map(({ id }) => id)) };
   };
   return {
     name: `Experiment 23: does a gate help retrieval? (${embedder.id})`,
@@ -65,12 +79,11 @@ export function exp23({ rows, embedder, seed, now }: Exp23Options): Experiment<E
     items: () => items,
     async run(row) {
       opened ??= open();
-      const memory = await opened;
-      const judgement = await memory.consider(row.query);
-      // nothing is restructured by the question: what it asks for is not together yet
-      const wants = !isJudged(judgement) || judgement.weakest.f > 0;
-      const random = seededRandom(seed + Number(row.id)).next() < 0.5;
-      const opens: Readonly<Record<Gate, boolean>> = { static: false, gauge: wants, random, always: true };
+      const { memory, gauge, random } = await opened;
+      const opens: Readonly<Record<Gate, boolean>> = {
+        ...{ static: false, always: true },
+        ...{ gauge: gauge.has(row.id), random: random.has(row.id) },
+      };
       const answers: Partial<Record<Gate, Answered>> = {};
       for (const gate of GATES) answers[gate] = await answer(memory, row, opens[gate], now);
       return answers as Exp23Result;

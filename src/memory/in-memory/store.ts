@@ -2,6 +2,7 @@
 // data of a moment. It does not know files.
 import { IroriError, seededRandom } from "../../base/mod.ts";
 import { bm25 } from "../bm25.ts";
+import { changedColumns } from "../columns.ts";
 import type {
   Added,
   AddOptions,
@@ -33,7 +34,7 @@ import { checkMetadata, checkName, type Episode, type EpisodeChange, type NewEpi
 import { type Filter, matches } from "../filter.ts";
 import type { NewId } from "../ids.ts";
 import { partsOf } from "../node-ref.ts";
-import { changedColumns, type PreparedEpisode, prepareEpisodes, prepareText } from "../prepared.ts";
+import { type PreparedEpisode, prepareEpisodes, prepareText } from "../prepared.ts";
 import {
   changedInBetween,
   checkLink,

@@ -29,16 +29,18 @@ export interface HarmonicChange {
 
 /** Square, row by row. */
 type Matrix = Float64Array;
+type Room = readonly [Matrix, Matrix, Matrix, Matrix, Matrix, Matrix];
 
 export class HarmonicNetwork {
   readonly count: number;
-  readonly #counted: number;
+  readonly #counted: readonly number[];
   /** M = (L + leak·I)⁻¹, with L the weighted Laplacian. */
   readonly #inverse: Matrix;
-  /** Σ over counted x of M[i][x]·M[x][j], and of M[i][x]. */
+  /** Σ over counted x of M[i][x]·M[x][j], reckoned when it is asked for: of few places in a large neighbourhood; and of M[i][x]. */
   readonly #products: Matrix;
   readonly #sums: Float64Array;
   readonly #degrees: Int32Array;
+  readonly #rooms: Room[] = [];
   /** Σ of all distances between counted nodes, each M[x][x] + M[y][y] − 2·M[x][y]. */
   readonly total: number;
 
@@ -60,22 +62,16 @@ export class HarmonicNetwork {
         add(i, i, weight);
         this.#degrees[i] = (this.#degrees[i] as number) + 1;
       }
-    this.#inverse = inverseOf(laplacian, count);
+    this.#inverse = inverted(laplacian, count);
     const counted = Array.from({ length: count }, (_, x) => x).filter((x) => isCounted[x]);
-    this.#counted = counted.length;
+    this.#counted = counted;
     this.#sums = new Float64Array(count);
-    this.#products = new Float64Array(count * count);
+    this.#products = new Float64Array(count * count).fill(Number.NaN);
     const at = this.#inverse;
     for (let i = 0; i < count; i++) {
       let sum = 0;
       for (const x of counted) sum += at[i * count + x] as number;
       this.#sums[i] = sum;
-      for (let j = 0; j <= i; j++) {
-        let product = 0;
-        for (const x of counted) product += (at[i * count + x] as number) * (at[j * count + x] as number);
-        this.#products[i * count + j] = product;
-        this.#products[j * count + i] = product;
-      }
     }
     let total = 0;
     for (const x of counted) total += counted.length * (at[x * count + x] as number) - (this.#sums[x] as number);
@@ -89,66 +85,85 @@ export class HarmonicNetwork {
   /** What a node attached like this changes. Nothing attached changes nothing. */
   changeBy({ places, weights }: Attachment): HarmonicChange {
     const size = places.length;
-    const near = this.#between(this.#inverse, places);
-    const products = this.#between(this.#products, places);
+    const [near, products, links, step, middle, moved] = this.#roomFor(size);
+    this.#between(this.#inverse, places, near);
+    for (const i of places) for (const j of places) this.#reckonProduct(i, j);
+    this.#between(this.#products, places, products);
     const strength = weights.reduce((sum, weight) => sum + weight, LEAK);
     // the new node eliminated: conductances C = diag(w) − w wᵀ / Σw among its places; then M' = M − M (C⁻¹ + M)⁻¹ M
-    const links = new Float64Array(size * size);
     for (let i = 0; i < size; i++)
       for (let j = 0; j < size; j++)
         links[i * size + j] =
           (i === j ? (weights[i] as number) : 0) - ((weights[i] as number) * (weights[j] as number)) / strength;
-    const step = multiply(links, near, size);
+    multiply(links, near, size, step);
     for (let i = 0; i < size; i++) step[i * size + i] = (step[i * size + i] as number) + 1;
-    const solved = inverseOf(step, size);
-    const middle = multiply(solved, links, size); // (C⁻¹ + M)⁻¹ = (I + C M)⁻¹ C
+    const solved = inverted(step, size);
+    multiply(solved, links, size, middle); // (C⁻¹ + M)⁻¹ = (I + C M)⁻¹ C
     let fall = 0;
     for (let i = 0; i < size; i++)
       for (let j = 0; j < size; j++) {
         const own = middle[i * size + j] as number;
-        fall += this.#counted * own * (products[j * size + i] as number);
+        fall += this.#counted.length * own * (products[j * size + i] as number);
         fall -= own * (this.#sums[places[i] as number] as number) * (this.#sums[places[j] as number] as number);
       }
     const path = this.total > 0 ? Math.max(0, fall / this.total) : 0;
-    return { path, before: scaled(near, size), after: scaled(multiply(near, solved, size), size) };
+    return { path, before: scaled(near, size), after: scaled(multiply(near, solved, size, moved), size) };
   }
 
-  #between(matrix: Matrix, places: readonly number[]): Matrix {
+  #reckonProduct(i: number, j: number): void {
+    const { count } = this;
+    if (!Number.isNaN(this.#products[i * count + j] as number)) return;
+    const [one, other] = [this.#inverse.subarray(i * count, (i + 1) * count), this.#inverse.subarray(j * count)];
+    let product = 0;
+    for (const x of this.#counted) product += (one[x] as number) * (other[x] as number);
+    this.#products[i * count + j] = product;
+    this.#products[j * count + i] = product;
+  }
+
+  /** Matrices of a size, used again by every change: there are thousands, and making them would take a third of the time. */
+  #roomFor(size: number): Room {
+    const room =
+      this.#rooms[size] ?? (Array.from({ length: 6 }, () => new Float64Array(size * size)) as unknown as Room);
+    this.#rooms[size] = room;
+    return room;
+  }
+
+  #between(matrix: Matrix, places: readonly number[], out: Matrix): void {
     const size = places.length;
-    const out = new Float64Array(size * size);
     for (let i = 0; i < size; i++)
       for (let j = 0; j < size; j++)
         out[i * size + j] = matrix[(places[i] as number) * this.count + (places[j] as number)] as number;
-    return out;
   }
 }
 
 function scaled(matrix: Matrix, size: number): Matrix {
   const out = new Float64Array(size * size);
-  for (let i = 0; i < size; i++)
-    for (let j = 0; j < size; j++) {
-      const value =
-        (matrix[i * size + j] as number) /
-        Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
-      out[i * size + j] = i === j ? 1 : Math.min(1, Math.max(0, value));
+  for (let i = 0; i < size; i++) {
+    out[i * size + i] = 1;
+    for (let j = 0; j < i; j++) {
+      const length = Math.sqrt((matrix[i * size + i] as number) * (matrix[j * size + j] as number));
+      out[i * size + j] = share((matrix[i * size + j] as number) / length);
+      out[j * size + i] = share((matrix[j * size + i] as number) / length);
     }
+  }
   return out;
 }
 
-function multiply(a: Matrix, b: Matrix, size: number): Matrix {
-  const out = new Float64Array(size * size);
+const share = (x: number): number => (x > 0 ? (x < 1 ? x : 1) : 0);
+
+function multiply(a: Matrix, b: Matrix, size: number, out: Matrix): Matrix {
+  out.fill(0);
   for (let i = 0; i < size; i++)
     for (let k = 0; k < size; k++) {
       const factor = a[i * size + k] as number;
-      for (let j = 0; j < size; j++)
-        out[i * size + j] = (out[i * size + j] as number) + factor * (b[k * size + j] as number);
+      const [row, other] = [i * size, k * size];
+      for (let j = 0; j < size; j++) out[row + j] = (out[row + j] as number) + factor * (b[other + j] as number);
     }
   return out;
 }
 
 /** By Gauss and Jordan in place. All pivots of the matrices here are positive: they are diagonally dominant or I + C·M of such. */
-function inverseOf(matrix: Matrix, size: number): Matrix {
-  const a = matrix.slice();
+function inverted(a: Matrix, size: number): Matrix {
   for (let pivot = 0; pivot < size; pivot++) {
     const row = pivot * size;
     const scale = 1 / (a[row + pivot] as number);

@@ -31,10 +31,16 @@ export function placementNull(
   const home = homeOf(neighbourhood, links);
   if (links.length < 2 || home.length < LEAST_PLACES * links.length) return undefined;
   const random = seededRandom(seed);
+  const free = placesOf(neighbourhood, before, home);
+  const own = placesOf(
+    neighbourhood,
+    before,
+    links.map(({ place }) => place),
+  );
   const real = before.weakestOf(links).f;
   let [asSmall, sum, squares] = [0, 0, 0];
   for (let draw = 0; draw < DRAWS; draw++) {
-    const { f } = before.weakestOf(elsewhere(neighbourhood, before, home, links, random));
+    const { f } = before.weakestOf(elsewhere(free, own, links, random));
     if (f <= real) asSmall++;
     sum += f;
     squares += f * f;
@@ -62,24 +68,37 @@ function homeOf({ nodes, edges }: Neighbourhood, links: readonly NewLink[]): num
   return [...home].sort((a, b) => a - b);
 }
 
+/** A place that may be drawn. */
+interface Place {
+  readonly place: number;
+  readonly degree: number;
+  readonly isEpisode: boolean;
+}
+
+const placesOf = ({ nodes }: Neighbourhood, { network }: Before, home: readonly number[]): Place[] =>
+  home.map((place) => ({
+    place,
+    degree: network.degreeOf(place),
+    isEpisode: (nodes[place + 1] as string).startsWith("episode:"),
+  }));
+
 function elsewhere(
-  { nodes }: Neighbourhood,
-  { network }: Before,
-  home: readonly number[],
+  home: readonly Place[],
+  own: readonly Place[],
   links: readonly NewLink[],
   random: Random,
 ): NewLink[] {
-  const free = new Set(home);
-  const kindOf = (place: number) => (nodes[place + 1] as string).startsWith("episode:");
-  return links.map(({ place, weight }) => {
-    const degree = network.degreeOf(place);
-    const like = [...free]
-      .filter((other) => kindOf(other) === kindOf(place))
-      .map((other) => ({ other, apart: Math.abs(network.degreeOf(other) - degree) + random.next() / 2 }))
-      .sort((a, b) => a.apart - b.apart);
+  const taken = new Set<number>();
+  return links.map(({ place, weight }, i) => {
+    const { degree, isEpisode } = own[i] as Place;
+    const like: { readonly other: number; readonly apart: number }[] = [];
+    for (const other of home)
+      if (other.isEpisode === isEpisode && !taken.has(other.place))
+        like.push({ other: other.place, apart: Math.abs(other.degree - degree) + random.next() / 2 });
+    like.sort((a, b) => a.apart - b.apart);
     const among = Math.min(like.length, Math.max(LEAST_LIKE, Math.ceil(like.length / LIKE_SHARE)));
     const drawn = like[Math.floor(random.next() * among)]?.other ?? place; // none of its kind is left: it stays
-    free.delete(drawn);
+    taken.add(drawn);
     return { place: drawn, weight };
   });
 }

@@ -3,8 +3,8 @@
 import { IroriError } from "../../base/mod.ts";
 import type { NodeRef } from "../data-store.ts";
 import type { Episode, Json, Scope } from "../episode.ts";
-import { linksOfText } from "../knowledge.ts";
 import type { Parts } from "../parts.ts";
+import { consideredText } from "../place.ts";
 import { type ExchangeDraw, exchangeDraws, exchangeP } from "./exchange.ts";
 import { Before, type Gauge, type NewLink, newLinksOf } from "./gauge.ts";
 import { type Neighbourhood, neighbourhoodOf, readNeighbourhood } from "./neighbourhood.ts";
@@ -71,8 +71,7 @@ export async function judgeText(
   falseAlarmRate = FALSE_ALARM_RATE,
 ): Promise<Judgement | NotJudged> {
   const id = `text-${seedOf(text)}`;
-  const links = await linksOfText(parts, text, scope, `episode:${id}`);
-  const neighbourhood = await neighbourhoodOf(parts, scope, `episode:${id}`, links);
+  const neighbourhood = await neighbourhoodOf(parts, await consideredText(parts, text, scope, id));
   return judged(neighbourhood, await exchangeDraws(parts, "none"), id, falseAlarmRate);
 }
 

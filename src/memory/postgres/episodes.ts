@@ -1,11 +1,12 @@
 // Episodes on Postgres: rows, terms and vectors change in one transaction. What comes in was checked at the door (prepared.ts).
 // It does not know links and records.
 import { bm25 } from "../bm25.ts";
+import { changedColumns } from "../columns.ts";
 import type { Added, AddOptions, Found, ListOptions, Page, SearchOptions } from "../data-store.ts";
 import type { Episode, EpisodeChange } from "../episode.ts";
 import type { Filter } from "../filter.ts";
 import type { Session } from "../postgres.ts";
-import { changedColumns, type PreparedEpisode, prepareText } from "../prepared.ts";
+import { type PreparedEpisode, prepareText } from "../prepared.ts";
 import { changedInBetween, cursorOf, notFound, taken } from "../store-errors.ts";
 import { EXACT_BELOW } from "../vectors/lists.ts";
 import { Statement } from "./conditions.ts";

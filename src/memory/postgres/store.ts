@@ -45,6 +45,15 @@ export interface PostgresOptions {
   readonly connections?: number | undefined;
 }
 
+/** Whose vectors a database holds; undefined where it has no store. */
+export async function embedderOfPostgres(url: string): Promise<EmbedderIdentity | undefined> {
+  await using pool = await PostgresPool.open(url, 1);
+  const [found] = await pool.query("SELECT to_regclass('meta') IS NOT NULL AS is_there");
+  if (found?.is_there !== true) return undefined;
+  const { id, dims } = (await spacesOf(pool)).active;
+  return { id, dims };
+}
+
 /** Opens a store, making its tables where there are none. Throws "conflict" for another embedder's. */
 export async function openPostgres({ url, embedder, newId, connections = 8 }: PostgresOptions): Promise<DataStore> {
   const pool = await PostgresPool.open(url, connections);

@@ -1,6 +1,5 @@
 // Everything that must hold between the tables of a store, looked at one by one; what is derived can be made anew.
 // It does not know how the tables came to be as they are.
-import { termsOf } from "../../text/mod.ts";
 import type { Invariant } from "../data-store.ts";
 import type { Connection } from "../sqlite.ts";
 import { seqOf } from "../vectors/codes.ts";
@@ -146,7 +145,7 @@ function countTerms({ connection, terms }: SqliteStore): number {
     const row = next.row(Math.floor((most * i) / 500) + 1);
     if (row === undefined) break;
     const [seq, ns, text] = row as [number, number, string];
-    const own = termsOf(text).slice(0, 8);
+    const own = terms.termsOf(text).slice(0, 8);
     if (own.length > 0 && rows.cell<number>(terms.question(ns, own), seq) !== 1) breaks++;
   }
   return breaks;
@@ -158,7 +157,7 @@ function rebuildTerms({ connection, terms }: SqliteStore): void {
   for (let after = 0; ; ) {
     const rows = page.all(after) as [number, number, string][];
     if (rows.length === 0) return;
-    for (const [seq, ns, text] of rows) terms.add(ns, seq, termsOf(text).join(" "));
+    for (const [seq, ns, text] of rows) terms.add(ns, seq, terms.termsOf(text).join(" "));
     after = rows.at(-1)?.[0] as number;
   }
 }

@@ -1,10 +1,11 @@
 // Episodes in their tables: row, labels, terms and vector change together. Everything runs inside the caller's transaction.
 // What comes in was checked at the door (prepared.ts). It does not know links, records, or the other side of the worker.
-import { termsOf } from "../../text/mod.ts";
+import { changedColumns, labelsOf } from "../columns.ts";
 import type { Added, AddOptions, ListOptions, Page } from "../data-store.ts";
 import type { Episode, EpisodeChange } from "../episode.ts";
 import { type Condition, type Filter, narrowConditions, timeConditions } from "../filter.ts";
-import { changedColumns, labelsOf, type PreparedEpisode, type PreparedText } from "../prepared.ts";
+import { fingerprintOf } from "../fingerprint.ts";
+import type { PreparedEpisode, PreparedText } from "../prepared.ts";
 import type { Connection } from "../sqlite.ts";
 import { changedInBetween, cursorOf, notFound, taken } from "../store-errors.ts";
 import { EPISODE_COLUMNS, episodeOf, type Namespaces } from "./tables.ts";
@@ -104,7 +105,7 @@ export class Episodes {
     return row && episodeOf(namespace, row);
   }
 
-  /** @param replacement the new text, ready; absent where the text stays */
+  /** @param replacement the new text, ready but for whose it is; absent where the text stays */
   update(
     namespace: string,
     id: string,
@@ -129,9 +130,10 @@ export class Episodes {
     return this.bySeq(namespace, seq) as Episode;
   }
 
-  #replaceText(ns: number, seq: number, old: Episode, { text, fingerprint, terms, vector }: PreparedText): void {
+  #replaceText(ns: number, seq: number, old: Episode, { text, terms, vector }: PreparedText): void {
     const parts = this.#parts;
-    parts.terms.remove(ns, seq, termsOf(old.text).join(" "));
+    const fingerprint = fingerprintOf(text, old);
+    parts.terms.remove(ns, seq, old.text);
     parts.terms.add(ns, seq, terms);
     parts.spaces.replace(ns, seq, vector);
     this.#sql("UPDATE episode SET text = ?, fingerprint = ? WHERE seq = ?").run(text, fingerprint, seq);
@@ -147,7 +149,7 @@ export class Episodes {
       const seq = this.seqOf(ns, ids[i] as string);
       if (episode === undefined || seq === undefined) continue;
       this.#unlabel(ns, seq, labelsOf(episode.metadata));
-      terms.remove(ns, seq, termsOf(episode.text).join(" "));
+      terms.remove(ns, seq, episode.text);
       spaces.remove(seq);
       this.#sql("DELETE FROM episode WHERE seq = ?").run(seq);
       this.#sql("UPDATE episode SET superseded_by = NULL WHERE ns = ? AND superseded_by = ?").run(ns, episode.id);

@@ -1,7 +1,9 @@
 // A store in one SQLite file: the asynchronous side. Writes go to one thread, reads to another, so that neither waits for
 // the other. It does not know SQL.
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { IroriError } from "../../base/mod.ts";
+import { TERMS_VERSION } from "../../text/mod.ts";
 import type {
   Added,
   AddOptions,
@@ -12,12 +14,12 @@ import type {
   Invariant,
   Upkeep,
 } from "../data-store.ts";
-import type { NewEpisode } from "../episode.ts";
+import type { Episode, NewEpisode } from "../episode.ts";
 import type { NewId } from "../ids.ts";
-import { prepareEpisodes } from "../prepared.ts";
+import { prepareEpisodes, prepareText } from "../prepared.ts";
 import { Connection } from "../sqlite.ts";
 import { threadFile, WorkerClient } from "./messages.ts";
-import { versionOf } from "./schema.ts";
+import { SCHEMA_VERSION, versionOf } from "./schema.ts";
 import type { SqliteStoreOptions } from "./store.ts";
 import { VectorSpaces } from "./vector-spaces.ts";
 
@@ -49,20 +51,66 @@ export function embedderOf(path: string): EmbedderIdentity | undefined {
 export async function openSqlite(options: SqliteOptions): Promise<DataStore> {
   const { path, embedder, patienceMs = 10_000, cacheBytes = 24_000_000 } = options;
   const { id, dims } = embedder; // no more of it: what is handed in may be a whole model
-  const shared = { path, embedder: { id, dims }, patienceMs, cacheBytes };
+  const shared = { path, embedder: { id, dims }, termsVersion: TERMS_VERSION, patienceMs, cacheBytes };
   const start = (isReadOnly: boolean) =>
     WorkerClient.start(threadFile("worker"), { ...shared, isReadOnly } satisfies SqliteStoreOptions);
   // of a file that is there both threads open at once; a new one must be made before it can be read
   const isThere = existsSync(path);
   const early = isThere ? start(true) : undefined;
   early?.catch(() => undefined); // what goes wrong there is told by the first read
-  const writer = await start(false).catch(async (error: unknown) => {
+  if (early !== undefined && isReady(path, { id, dims }, patienceMs)) {
+    // who only reads needs one thread
+    return new SqliteDataStore(options, new Later(() => start(false)), early);
+  }
+  const writer = new Later(() => start(false));
+  await writer.get().catch(async (error: unknown) => {
     await (await early?.catch(() => undefined))?.close();
     throw error;
   });
   const reader = early ?? start(true);
   reader.catch(() => undefined);
   return new SqliteDataStore(options, writer, reader);
+}
+
+function isStoreOf(connection: Connection, { id, dims }: EmbedderIdentity): boolean {
+  if (versionOf(connection) !== SCHEMA_VERSION) return false;
+  const { active } = VectorSpaces.read(connection) ?? {};
+  return active?.id === id && active.dims === dims;
+}
+
+/** Begins when it is first wanted; all get the same. */
+class Later<T> {
+  readonly #begin: () => Promise<T>;
+  begun: Promise<T> | undefined;
+
+  constructor(begin: () => Promise<T>) {
+    this.#begin = begin;
+  }
+  get(): Promise<T> {
+    this.begun ??= this.#begin();
+    return this.begun;
+  }
+}
+
+/** A longer log is read by whoever opens the file first: not here. */
+const LONG_LOG = 1_000_000;
+
+/**
+ * Whether a file is a store of this version and embedder that can be written, so that nobody need wait for the threads: seen
+ * in two milliseconds. False also where that cannot be told: the thread that writes says what is the matter.
+ */
+function isReady(path: string, embedder: EmbedderIdentity, patienceMs: number): boolean {
+  let connection: Connection | undefined;
+  try {
+    for (const place of [path, dirname(path)]) accessSync(place, constants.W_OK);
+    if ((statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > LONG_LOG) return false;
+    connection = new Connection({ path, isReadOnly: true, patienceMs: Math.min(patienceMs, 10), cacheBytes: 100_000 });
+    return isStoreOf(connection, embedder);
+  } catch {
+    return false;
+  } finally {
+    connection?.close();
+  }
 }
 
 type Ask = <T>(method: string, ...args: readonly unknown[]) => Promise<T>;
@@ -88,7 +136,12 @@ abstract class Asking {
   }
   getEpisodes: DataStore["getEpisodes"] = (...args) => this.#read("getEpisodes", ...args);
   vectorsOf: DataStore["vectorsOf"] = (...args) => this.#read("vectorsOf", ...args);
-  updateEpisode: DataStore["updateEpisode"] = (...args) => this.#write("updateEpisode", ...args);
+  async updateEpisode(...[namespace, id, change, version]: Parameters<DataStore["updateEpisode"]>) {
+    const { text, vector } = change;
+    const isNewText = text !== undefined && vector !== undefined;
+    const replacement = isNewText ? prepareText(text, vector, this.options.embedder.dims, {}) : undefined;
+    return await this.#write<Episode>("updateEpisode", namespace, id, change, version, replacement);
+  }
   deleteEpisodes: DataStore["deleteEpisodes"] = (...args) => this.#write("deleteEpisodes", ...args);
   listEpisodes: DataStore["listEpisodes"] = (...args) => this.#read("listEpisodes", ...args);
   countEpisodes: DataStore["countEpisodes"] = (...args) => this.#read("countEpisodes", ...args);
@@ -120,18 +173,18 @@ abstract class Asking {
 }
 
 class SqliteDataStore extends Asking implements DataStore {
-  readonly #writer: WorkerClient;
+  readonly #writer: Later<WorkerClient>;
   readonly #reader: Promise<WorkerClient>;
   /** The transaction that is led from here, if any: other writes wait for it. */
   #led: Promise<unknown> = Promise.resolve();
 
-  constructor(options: SqliteOptions, writer: WorkerClient, reader: Promise<WorkerClient>) {
+  constructor(options: SqliteOptions, writer: Later<WorkerClient>, reader: Promise<WorkerClient>) {
     super(
       options,
       async (method, ...args) => (await reader).ask(method, ...args),
       async (method, ...args) => {
         await this.#led;
-        return writer.ask(method, ...args);
+        return (await writer.get()).ask(method, ...args);
       },
     );
     this.#writer = writer;
@@ -144,7 +197,7 @@ class SqliteDataStore extends Asking implements DataStore {
     this.#led = before.then(() => promise);
     await before;
     try {
-      return await led(this.#writer, this.options, work);
+      return await led(await this.#writer.get(), this.options, work);
     } finally {
       resolve();
     }
@@ -152,21 +205,21 @@ class SqliteDataStore extends Asking implements DataStore {
 
   async tidy(): Promise<Upkeep> {
     await this.#led;
-    return await this.#writer.ask("tidy");
+    return await (await this.#writer.get()).ask("tidy");
   }
   async checkIndex(namespace: string, samples: number, seed: number): Promise<IndexCheck> {
     const found = await (await this.#reader).ask<IndexCheck>("checkIndex", namespace, samples, seed);
     await this.#led;
-    if (found.nextProbes !== found.probes) await this.#writer.ask("setProbes", found.nextProbes);
+    if (found.nextProbes !== found.probes) await (await this.#writer.get()).ask("setProbes", found.nextProbes);
     return found;
   }
   async check({ repair }: { readonly repair: boolean }): Promise<Invariant[]> {
     await this.#led;
-    return await this.#writer.ask("check", repair);
+    return await (await this.#writer.get()).ask("check", repair);
   }
   async scrub(): Promise<void> {
     await this.#led;
-    await this.#writer.ask("scrub");
+    await (await this.#writer.get()).ask("scrub");
   }
   async backup(path: string): Promise<void> {
     await (await this.#reader).ask("backup", path);
@@ -175,7 +228,7 @@ class SqliteDataStore extends Asking implements DataStore {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#led;
     await (await this.#reader.catch(() => undefined))?.close();
-    await this.#writer.close();
+    await (await this.#writer.begun?.catch(() => undefined))?.close();
   }
 }
 

@@ -1,6 +1,7 @@
 // What the two sides of a worker say to each other, and the side that asks. It does not know what the methods do.
 import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+import { getCompileCacheDir } from "node:module";
+import { SHARE_ENV, Worker } from "node:worker_threads";
 import { type ErrorCode, type ErrorParts, IroriError } from "../../base/mod.ts";
 
 export interface Request {
@@ -26,6 +27,19 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+export interface Beginning {
+  readonly url: string;
+  /** Where this process keeps compiled code, if it does: a thread does not inherit it. */
+  readonly cache: string | undefined;
+  readonly data: unknown;
+}
+
+const BEGINNING = `
+const { url, cache } = require("node:worker_threads").workerData;
+if (cache !== undefined) require("node:module").enableCompileCache(cache);
+import(url);
+`;
+
 /** A thread that answers requests in the order in which they were sent. It does not keep the process alive by itself. */
 export class WorkerClient {
   readonly #worker: Worker;
@@ -35,8 +49,10 @@ export class WorkerClient {
   #end: Error | undefined;
 
   private constructor(url: URL, data: unknown) {
-    this.#worker = new Worker(url, {
-      workerData: data,
+    this.#worker = new Worker(BEGINNING, {
+      eval: true,
+      env: SHARE_ENV,
+      workerData: { url: url.href, cache: getCompileCacheDir(), data } satisfies Beginning,
       // small generations: a store holds little in JavaScript, and a process may have several
       resourceLimits: { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 512, codeRangeSizeMb: 16 },
     });

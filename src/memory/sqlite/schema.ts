@@ -51,9 +51,11 @@ const migrations: readonly string[] = [
     recorded_at INTEGER NOT NULL, PRIMARY KEY (ns, kind, key)) STRICT, WITHOUT ROWID;
   CREATE INDEX record_tag ON record (ns, kind, tag, key) WHERE tag IS NOT NULL;
   `,
+  // a namespace's episodes in their order (every index ends in the row's number)
+  "CREATE INDEX episode_order ON episode (ns);",
 ];
 
-const SCHEMA_VERSION = migrations.length;
+export const SCHEMA_VERSION = migrations.length;
 
 /** Makes the tables of a new file, or brings an older store forward, in one transaction. Throws "unsupported" for a newer one. */
 export function migrate(connection: Connection): void {

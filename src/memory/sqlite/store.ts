@@ -1,7 +1,6 @@
 // One connection's store: every method of the contract, synchronous, and whether it writes. The worker runs it by name.
 // It does not know messages, promises of callers or threads.
 import { IroriError, seededRandom } from "../../base/mod.ts";
-import { TERMS_VERSION } from "../../text/mod.ts";
 import type {
   Added,
   AddOptions,
@@ -29,7 +28,7 @@ import type {
 } from "../data-store.ts";
 import { type Episode, type EpisodeChange, unitVector } from "../episode.ts";
 import type { Filter } from "../filter.ts";
-import { type PreparedEpisode, prepareText } from "../prepared.ts";
+import type { PreparedEpisode, PreparedText } from "../prepared.ts";
 import { Connection, type ConnectionOptions } from "../sqlite.ts";
 import { unfinishedReindex } from "../store-errors.ts";
 import { exactCandidates } from "../vectors/exact.ts";
@@ -44,6 +43,8 @@ import { VectorSpaces } from "./vector-spaces.ts";
 
 export interface SqliteStoreOptions extends ConnectionOptions {
   readonly embedder: EmbedderIdentity;
+  /** Of the terms that a new store is made with. */
+  readonly termsVersion: number;
 }
 
 /** Below it the index looks at more lists. */
@@ -63,7 +64,7 @@ export class SqliteStore {
   constructor(options: SqliteStoreOptions) {
     this.connection = new Connection(options);
     try {
-      if (!options.isReadOnly) open(this.connection, options.embedder);
+      if (!options.isReadOnly) open(this.connection, options);
       this.namespaces = new Namespaces(this.connection);
       this.spaces = new VectorSpaces(this.connection, options.embedder);
       this.terms = new TermIndex(this.connection);
@@ -95,11 +96,13 @@ export class SqliteStore {
       return seq === undefined ? undefined : this.spaces.lists.vectorOf(seq);
     });
   }
-  updateEpisode(namespace: string, id: string, change: EpisodeChange, version?: number): Episode {
-    const { text, vector } = change;
-    const [old] = text === undefined ? [] : this.episodes.get(namespace, [id]);
-    const isNewText = old !== undefined && text !== undefined && vector !== undefined;
-    const replacement = isNewText ? prepareText(text, vector, this.spaces.dims, old) : undefined;
+  updateEpisode(
+    namespace: string,
+    id: string,
+    change: EpisodeChange,
+    version: number | undefined,
+    replacement: PreparedText | undefined,
+  ): Episode {
     return this.episodes.update(namespace, id, change, version, replacement);
   }
   deleteEpisodes(namespace: string, ids: readonly string[]): number {
@@ -131,6 +134,12 @@ export class SqliteStore {
         score: similarity,
       })),
     );
+  }
+
+  /** What a first search would wait for: the middles of the lists of the largest namespace. */
+  warm(): void {
+    const [largest] = this.namespaces.all().sort((a, b) => b.episodes - a.episodes);
+    if (largest !== undefined) this.connection.read(() => this.spaces.lists.warm(largest.ns));
   }
 
   sampleVectors(namespace: string, count: number, seed: number): Sample[] {
@@ -308,12 +317,11 @@ export class SqliteStore {
 
   #sample(ns: number, count: number, seed: number): number[] {
     const random = seededRandom(seed);
-    const [least, most] = this.connection.sql("SELECT min(seq), max(seq) FROM episode WHERE ns = ?").row(ns) as [
-      number | null,
-      number,
-    ];
-    if (least === null) return [];
-    const next = this.connection.sql("SELECT seq FROM episode WHERE ns = ? AND seq >= ? ORDER BY seq LIMIT 1");
+    const first = "SELECT seq FROM episode INDEXED BY episode_order WHERE ns = ? AND seq >= ? ORDER BY seq";
+    const next = this.connection.sql(`${first} LIMIT 1`);
+    const least = next.cell<number>(ns, 0);
+    const most = this.connection.sql(`${first} DESC LIMIT 1`).cell<number>(ns, 0);
+    if (least === undefined || most === undefined) return [];
     const seqs = Array.from({ length: count }, () =>
       next.cell<number>(ns, least + Math.floor(random.next() * (most - least + 1))),
     );
@@ -354,13 +362,13 @@ export class SqliteStore {
 }
 
 /** Makes or migrates the tables, and refuses another embedder's store. */
-function open(connection: Connection, embedder: EmbedderIdentity): void {
+function open(connection: Connection, { embedder, termsVersion }: SqliteStoreOptions): void {
   migrate(connection);
   if (VectorSpaces.read(connection) === undefined)
     connection.write(() => {
       if (VectorSpaces.read(connection) !== undefined) return; // another process was faster
       VectorSpaces.create(connection, embedder);
-      connection.sql("INSERT INTO meta (key, value) VALUES ('terms', ?)").run(String(TERMS_VERSION));
+      connection.sql("INSERT INTO meta (key, value) VALUES ('terms', ?)").run(String(termsVersion));
     });
   versionOf(connection);
   const { active } = VectorSpaces.read(connection) as { active: EmbedderIdentity };

@@ -1,5 +1,5 @@
 // The text index: terms of an episode in FTS5, each behind its namespace, so that no other namespace's episode can match.
-// Terms come from text/; it does not know episodes.
+// Terms of added texts come ready; those of removed ones are made here. It does not know episodes.
 import type { Connection } from "../sqlite.ts";
 
 /** Postings that one question may read: about 10 ms. Its commonest terms are left out where they would exceed it. */
@@ -10,8 +10,20 @@ const MOST_TERMS = 32;
 export class TermIndex {
   readonly #connection: Connection;
 
+  #termsOf: ((text: string) => string[]) | undefined;
+
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  /** Needed before a text is removed; by itself the index only adds and finds, so that a store opens without it. */
+  learn(termsOf: (text: string) => string[]): void {
+    this.#termsOf = termsOf;
+  }
+
+  termsOf(text: string): string[] {
+    if (this.#termsOf === undefined) throw new Error("the text index has not learnt what terms are");
+    return this.#termsOf(text);
   }
 
   /** @param terms with a space between */
@@ -19,8 +31,9 @@ export class TermIndex {
     this.#connection.sql("INSERT INTO term_index (rowid, terms) VALUES (?, ?)").run(seq, written(ns, terms));
   }
 
-  /** The terms must be those that were added. */
-  remove(ns: number, seq: number, terms: string): void {
+  /** The text must be the one whose terms were added. */
+  remove(ns: number, seq: number, text: string): void {
+    const terms = this.termsOf(text).join(" ");
     this.#connection
       .sql("INSERT INTO term_index (term_index, rowid, terms) VALUES ('delete', ?, ?)")
       .run(seq, written(ns, terms));

@@ -5,7 +5,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { IroriError } from "../../base/mod.ts";
 import { backup } from "./backup.ts";
 import { check } from "./check.ts";
-import type { Reply, Request } from "./messages.ts";
+import type { Beginning, Reply, Request } from "./messages.ts";
 import { SqliteStore, type SqliteStoreOptions } from "./store.ts";
 
 /** How long it is quiet before upkeep begins, and how many lists wait for that at most. */
@@ -33,8 +33,11 @@ let upkeepError: unknown;
 
 function openStore(): SqliteStore | undefined {
   try {
-    const opened = new SqliteStore(workerData as SqliteStoreOptions);
+    const options = (workerData as Beginning).data as SqliteStoreOptions;
+    const opened = new SqliteStore(options);
     port.postMessage({ id: 0, result: null } satisfies Reply);
+    // whoever asks first may be asked something else before: a text is embedded meanwhile
+    if (options.isReadOnly) setImmediate(() => inQuiet((open) => open.warm()));
     return opened;
   } catch (error) {
     port.postMessage({ id: 0, error: plain(error) } satisfies Reply);
@@ -43,8 +46,22 @@ function openStore(): SqliteStore | undefined {
   }
 }
 
+/** Methods that remove texts or look at their terms. */
+const ofTerms = new Set(["updateEpisode", "deleteEpisodes", "clearNamespace", "check"]);
+/** What makes terms is loaded when it is first needed: a store opens in half the time without. */
+let learning: Promise<void> | undefined;
+let areTermsKnown = false;
+
+async function learnTerms(): Promise<void> {
+  const { termsOf } = await import("../../text/mod.ts");
+  store?.terms.learn(termsOf);
+  areTermsKnown = true;
+}
+
 port.on("message", async ({ id, method, args }: Request) => {
   try {
+    if (ofTerms.has(method)) learning ??= learnTerms();
+    if (learning !== undefined && !areTermsKnown) await learning; // whoever comes meanwhile waits too: all keep their order
     const result = await run(method, args);
     port.postMessage({ id, result } satisfies Reply);
   } catch (error) {

@@ -1,6 +1,6 @@
 // The centroids of one namespace: which lists are near a vector. Many lists stand in groups of similar ones, so that a new
 // vector is compared with those of the nearest groups alone; a search looks at all. It does not know where lists are stored.
-import { CodeTable, NOTHING } from "./code-table.ts";
+import { NOTHING, VectorTable } from "./vector-table.ts";
 
 /** Fewer lists are compared one by one. */
 const GROUPED_FROM = 256;
@@ -12,7 +12,7 @@ const NEW_SHARE = 0.06;
 
 interface Groups {
   /** The middle of each group, by its number. */
-  readonly middles: CodeTable;
+  readonly middles: VectorTable;
   /** Slots of lists where each group begins; the last is where those that came later begin. */
   readonly starts: readonly number[];
 }
@@ -21,12 +21,12 @@ export class Centroids {
   /** Of the newest change that is known. */
   version = 0;
   readonly #dims: number;
-  readonly #lists: CodeTable;
+  readonly #lists: VectorTable;
   #groups: Groups | undefined;
 
   constructor(dims: number) {
     this.#dims = dims;
-    this.#lists = new CodeTable(dims);
+    this.#lists = new VectorTable(dims);
   }
 
   /** Adds or moves a list's centroid; null takes the list away. */
@@ -75,9 +75,9 @@ export class Centroids {
       (_, g) => vectors[Math.floor((g * keys.length) / count)] as Float32Array,
     );
     let groups: number[][] = [];
-    let middles = new CodeTable(this.#dims);
+    let middles = new VectorTable(this.#dims);
     for (let round = 0; round <= ROUNDS; round++) {
-      middles = new CodeTable(this.#dims);
+      middles = new VectorTable(this.#dims);
       for (const [g, centre] of centres.entries()) middles.set(g, centre);
       groups = centres.map(() => []);
       for (const [i, vector] of vectors.entries()) {

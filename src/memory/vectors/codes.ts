@@ -13,12 +13,13 @@ const RECORDS = SCORES + SLICE_RECORDS * 4;
 /** A vector's record (kernel.ts has its layout). */
 export function encode(vector: Float32Array, seq: number): Uint8Array {
   const dims = paddedDims(vector.length);
-  const record = Buffer.alloc(dims + 16);
+  const record = new Uint8Array(dims + 16);
   const most = largest(vector);
   const steps = most === 0 ? 0 : 127 / most;
   for (let i = 0; i < vector.length; i++) record[i] = Math.round((vector[i] as number) * steps) & 0xff;
-  record.writeFloatLE(most / 127, dims);
-  record.writeDoubleLE(seq, dims + 8);
+  const view = new DataView(record.buffer);
+  view.setFloat32(dims, most / 127, true);
+  view.setFloat64(dims + 8, seq, true);
   return record;
 }
 
@@ -34,7 +35,7 @@ function largest(vector: Float32Array): number {
 }
 
 /** A query as 16-bit codes at a place of the kernel's memory, as fine as its 32-bit sums allow; a step's size. */
-export function encodeQuery(query: Float32Array, { i16, dims }: Kernel, at: number): number {
+function encodeQuery(query: Float32Array, { i16, dims }: Kernel, at: number): number {
   const most = largest(query);
   const steps = Math.min(32_767, Math.floor(2 ** 31 / (128 * paddedDims(dims))) - 1);
   const [first, perStep] = [at >> 1, most === 0 ? 0 : steps / most];

@@ -12,8 +12,10 @@ import { nearestOf, twoMeans } from "./two-means.ts";
 const MOST_MEMBERS = 512;
 /** A list of fewer, after deletes, is spread over its neighbours. */
 const FEWEST_MEMBERS = 48;
-/** Records of one row: newest records are rows of their own, until there are so many. */
+/** Records of one row. */
 const CHUNK = 64;
+/** The newest records are rows of their own until there are so many: each such row costs a search as much as 20 records. */
+const TAIL = 16;
 /** Rows of a list in the chunk table: list * PARTS + n. */
 const PARTS = 4096;
 /** Lists among which the members of a split one are spread. */
@@ -66,7 +68,7 @@ export class VectorLists {
     const centroids = this.#centroids(ns);
     const list = centroids.nearest(vector) ?? this.#newList(ns, vector);
     this.#sql("INSERT INTO place_$ (seq, list) VALUES (?, ?)").run(seq, list);
-    if (this.#addToTail(list, encode(vector, seq), seq) === CHUNK) this.#flag(list);
+    if (this.#addToTail(list, encode(vector, seq), seq) === TAIL) this.#flag(list);
   }
 
   /** Inside a write transaction. Whether there was one. */
@@ -134,6 +136,11 @@ export class VectorLists {
       }
       wanted *= 4;
     }
+  }
+
+  /** Reads what a search needs of a namespace before it looks at lists. */
+  warm(ns: number): void {
+    this.#centroids(ns);
   }
 
   /** Code records of every list, one list after another, for whoever looks at all of them. */
@@ -236,9 +243,11 @@ export class VectorLists {
   }
 
   #scanList(list: number): void {
-    for (const [records] of this.#chunks(list)) this.#scan.take(records as Uint8Array);
-    for (const [record] of this.#sql("SELECT record FROM tail_$ WHERE list = ?").all(list))
-      this.#scan.take(record as Uint8Array);
+    const tail = this.#sql("SELECT record FROM tail_$ WHERE list = ?").all(list);
+    for (const [records] of [...this.#chunks(list), ...tail] as [Uint8Array<ArrayBuffer>][]) {
+      this.#scan.take(records);
+      records.buffer.transfer(0); // freed now: a search reads 10 MB, and the collector would let 80 MB gather
+    }
   }
 
   #records(list: number): Uint8Array[] {
@@ -281,43 +290,39 @@ export class VectorLists {
     this.#sql("DELETE FROM size_$ WHERE list = ?").run(list);
   }
 
-  /** Rows of single records become chunks. */
+  /** Rows of single records join the last chunk, and new ones. */
   #fold(list: number): void {
-    const tail = this.#sql("SELECT seq, record FROM tail_$ WHERE list = ? ORDER BY seq").all(list) as [
-      number,
-      Uint8Array,
-    ][];
-    if (tail.length < CHUNK) return;
-    const last = this.#sql("SELECT max(part) FROM chunk_$ WHERE part >= ? AND part < ?").cell<number | null>(
-      ...parts(list),
+    const tail = this.#sql("SELECT record FROM tail_$ WHERE list = ? ORDER BY seq").column<Uint8Array<ArrayBuffer>>(
+      list,
     );
-    let part = last == null ? list * PARTS : last + 1;
-    if (part >= (list + 1) * PARTS) {
+    if (tail.length < TAIL) return;
+    const last = this.#sql(
+      "SELECT part, records FROM chunk_$ WHERE part >= ? AND part < ? ORDER BY part DESC LIMIT 1",
+    ).row(...parts(list));
+    const [part, records] = (last ?? [list * PARTS - 1, new Uint8Array()]) as [number, Uint8Array];
+    const isFull = last === undefined || records.length >= CHUNK * recordBytes(this.dims);
+    const first = isFull ? part + 1 : part;
+    if (first + Math.ceil((tail.length + CHUNK) / CHUNK) > (list + 1) * PARTS) {
       this.#write(list, this.#records(list)); // the numbers are used up: from the start
       return;
     }
-    const whole = tail.length - (tail.length % CHUNK);
-    for (let i = 0; i < whole; i += CHUNK)
-      this.#sql("INSERT INTO chunk_$ (part, records) VALUES (?, ?)").run(
-        part++,
-        Buffer.concat(tail.slice(i, i + CHUNK).map(([, record]) => record)),
-      );
-    const lastFolded = tail[whole - 1]?.[0] as number;
-    this.#sql("DELETE FROM tail_$ WHERE list = ? AND seq <= ?").run(list, lastFolded);
-    this.#sql("UPDATE size_$ SET tail = ? WHERE list = ?").run(tail.length - whole, list);
+    this.#putChunks(first, isFull ? tail : [records, ...tail]);
+    this.#sql("DELETE FROM tail_$ WHERE list = ?").run(list);
+    this.#sql("UPDATE size_$ SET tail = 0 WHERE list = ?").run(list);
   }
 
   /** The list's records are these, and no others. */
   #write(list: number, records: readonly Uint8Array[]): void {
     this.#emptyList(list);
-    const whole = records.length - (records.length % CHUNK);
-    for (let i = 0; i < whole; i += CHUNK)
-      this.#sql("INSERT INTO chunk_$ (part, records) VALUES (?, ?)").run(
-        list * PARTS + i / CHUNK,
-        Buffer.concat(records.slice(i, i + CHUNK)),
-      );
-    this.#sql("INSERT INTO size_$ (list, members, tail) VALUES (?, ?, 0)").run(list, whole);
-    for (const record of records.slice(whole)) this.#addToTail(list, record, seqOf(record));
+    this.#putChunks(list * PARTS, records);
+    this.#sql("INSERT INTO size_$ (list, members, tail) VALUES (?, ?, 0)").run(list, records.length);
+  }
+
+  #putChunks(first: number, records: readonly Uint8Array[]): void {
+    const bytes = Buffer.concat(records);
+    const size = CHUNK * recordBytes(this.dims);
+    const put = this.#sql("INSERT OR REPLACE INTO chunk_$ (part, records) VALUES (?, ?)");
+    for (let at = 0; at < bytes.length; at += size) put.run(first + at / size, bytes.subarray(at, at + size));
   }
 
   /** The tail's length afterwards. */
@@ -375,7 +380,7 @@ export class VectorLists {
         if (!whole.has(to)) this.#addToTail(to, record, seqOf(record));
       }
       const { members: count, tail } = this.#size(to);
-      if (tail >= CHUNK || count > MOST_MEMBERS) this.#flag(to);
+      if (tail >= TAIL || count > MOST_MEMBERS) this.#flag(to);
     }
   }
 }

@@ -1,12 +1,7 @@
-// Vectors by number as int8 codes in a row of a kernel's memory, compared with one query: dot − half of the squared length, which
-// is largest for the nearest. It does not know what the vectors are.
-import { decodeInto, encode, encodeQuery } from "./codes.ts";
-import { type Kernel, openKernel, recordBytes } from "./kernel.ts";
+// Vectors by number in a row of a kernel's memory, compared with one query: dot − half of the squared length, which is largest
+// for the nearest. It does not know what the vectors are.
+import { type Kernel, openKernel, paddedDims } from "./kernel.ts";
 import { kthLargest } from "./kth-largest.ts";
-
-/** Places in the kernel's memory: the query, then the records, then scores. */
-const QUERY = 0;
-const RECORDS = 16_384;
 
 export interface Nearest {
   readonly key: number;
@@ -14,19 +9,18 @@ export interface Nearest {
 }
 export const NOTHING: Nearest = { key: -1, score: -Infinity };
 
-export class CodeTable {
+export class VectorTable {
   readonly #kernel: Kernel;
+  /** Bytes of a vector; the query stands in front of all. */
   readonly #size: number;
   #keys: number[] = [];
   #slots = new Map<number, number>();
   /** Half of each vector's squared length; infinite where a key was removed. */
   #half = new Float64Array(16);
-  /** Of the query: a step of its codes. */
-  #scale = 0;
 
   constructor(dims: number) {
     this.#kernel = openKernel(dims);
-    this.#size = recordBytes(dims);
+    this.#size = paddedDims(dims) * 4;
   }
 
   /** Slots in use, those of removed keys among them. */
@@ -43,11 +37,12 @@ export class CodeTable {
       longer.set(this.#half);
       this.#half = longer;
     }
-    this.#kernel.reserve(this.#at(slot + 1));
-    this.#kernel.u8.set(encode(vector, key), this.#at(slot));
-    let sum = 0;
-    for (const x of vector) sum += x * x;
-    this.#half[slot] = sum / 2;
+    const [at, out] = [this.#at(slot), this.#at(this.length)];
+    this.#kernel.reserve(out + 4);
+    this.#kernel.f32.set(vector, at / 4);
+    this.#kernel.f32.fill(0, at / 4 + vector.length, (at + this.#size) / 4);
+    this.#kernel.dots(at, at, 1, out);
+    this.#half[slot] = (this.#kernel.f32[out / 4] as number) / 2;
   }
 
   /** Its slot stays empty until `arrange`. */
@@ -62,13 +57,9 @@ export class CodeTable {
     return [...this.#slots.keys()];
   }
 
-  /** As far as the codes tell. */
   vectorOf(key: number): Float32Array {
-    const { dims, u8 } = this.#kernel;
-    const at = this.#at(this.#slots.get(key) as number);
-    const vector = new Float32Array(dims);
-    decodeInto(u8.subarray(at, at + this.#size), dims, vector, 0);
-    return vector;
+    const at = this.#at(this.#slots.get(key) as number) / 4;
+    return this.#kernel.f32.slice(at, at + this.#kernel.dims);
   }
 
   /** Slots in the order of these keys: all that there are. */
@@ -83,7 +74,8 @@ export class CodeTable {
   }
 
   begin(query: Float32Array): void {
-    this.#scale = encodeQuery(query, this.#kernel, QUERY);
+    this.#kernel.reserve(this.#size);
+    this.#kernel.f32.set(query, 0);
   }
 
   /** The nearest to the query in some slots, if it is nearer than `best`. */
@@ -92,7 +84,7 @@ export class CodeTable {
     const { f32 } = this.#kernel;
     let [at, most] = [-1, best.score];
     for (let slot = from; slot < to; slot++) {
-      const score = (f32[first + slot] as number) * this.#scale - (this.#half[slot] as number);
+      const score = (f32[first + slot] as number) - (this.#half[slot] as number);
       if (score > most) [at, most] = [slot, score];
     }
     return at < 0 ? best : { key: this.#keys[at] as number, score: most };
@@ -104,7 +96,7 @@ export class CodeTable {
     const { f32 } = this.#kernel;
     const scores = new Float64Array(this.length);
     for (let slot = 0; slot < scores.length; slot++)
-      scores[slot] = (f32[first + slot] as number) * this.#scale - (this.#half[slot] as number);
+      scores[slot] = (f32[first + slot] as number) - (this.#half[slot] as number);
     const least = kthLargest(scores, scores.length, Math.min(count, this.#slots.size));
     const slots: number[] = [];
     for (let slot = 0; slot < scores.length; slot++)
@@ -117,11 +109,11 @@ export class CodeTable {
   #scan(from: number, to: number): number {
     const out = this.#at(this.length);
     this.#kernel.reserve(out + (to - from) * 4);
-    this.#kernel.codeScores(QUERY, this.#at(from), to - from, out);
+    this.#kernel.dots(0, this.#at(from), to - from, out);
     return out / 4;
   }
 
   #at(slot: number): number {
-    return RECORDS + slot * this.#size;
+    return (slot + 1) * this.#size;
   }
 }
