@@ -102,8 +102,9 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 
 /** Lanes, models and memory, as `irori ps` shows them. */
 async function statusOf({ residents, lanes, host, version }: Serving) {
-  const models = residents.open().map(({ model, facts, users, idleMs }) => ({
+  const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
+    ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
   }));
   return { version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() };
 }

@@ -272,8 +272,8 @@ async function getTags({ host }: Serving, c: Ctx): Promise<Response> {
 }
 
 async function getPs({ residents }: Serving, c: Ctx): Promise<Response> {
-  const models = residents.open().map(({ model, facts, users }) => ({
-    ...{ name: model, model, size: facts.weightBytes + facts.scratchBytes, size_vram: 0 },
+  const models = residents.open().map(({ model, facts, users, items }) => ({
+    ...{ name: model, model, size: items.reduce((sum, { bytes }) => sum + bytes, 0), size_vram: 0 },
     details: {
       format: "gguf",
       family: facts.family,
