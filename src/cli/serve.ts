@@ -4,16 +4,23 @@ import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import {
+  type Budget,
   DEFAULT_LANES,
   DEFAULT_PORT,
+  type HeldModel,
   type Key,
   kvBytes,
+  NoRoomError,
+  PLANNED_CONTEXT,
   ProcessHost,
+  planResidency,
+  RESERVE_BYTES,
+  type ResidencyPlan,
   type RunningServer,
   startServer,
 } from "../serve/mod.ts";
 import type { Call, Command } from "./command.ts";
-import { listenForStop, print, printJson, say } from "./output.ts";
+import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
@@ -28,6 +35,23 @@ const args = {
     valueHint: "URL",
     description: "Origin of pages that may call; may be given more than once",
   },
+  check: { type: "boolean", description: "Print what the models would take and whether they fit; start nothing" },
+  context: { type: "string", valueHint: "TOKENS", description: "Tokens of a model's answers that room is kept for" },
+  budget: {
+    type: "string",
+    valueHint: "MB",
+    description: "Memory that models and answers may take (default: what is free)",
+  },
+  pin: {
+    type: "string",
+    valueHint: "MODEL",
+    description: "A model that never gives way (default: all that are named)",
+  },
+  "close-after": {
+    type: "string",
+    valueHint: "SECONDS",
+    description: "Close models that are not pinned and that nobody used for so long",
+  },
   ...answerArgs,
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
@@ -40,7 +64,10 @@ export const serve: Command = {
 
 async function runServe(call: Call): Promise<undefined> {
   const { args } = call;
+  if (args.flag("check")) return checkServe(call);
   using stop = listenForStop();
+  const pins = args.texts("pin");
+  const closeAfter = args.number("close-after", { min: 1 });
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
@@ -59,6 +86,10 @@ async function runServe(call: Call): Promise<undefined> {
     keys: args.texts("key").map(keyOf),
     origins: args.texts("origin"),
     lanes: lanesOf(slots),
+    ...roomOf(args),
+    ...(pins.length > 0 && { pinned: pins }),
+    ...(closeAfter !== undefined && { closeAfterMs: closeAfter * 1000 }),
+    onLoad: ({ model, cause, ms }) => say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
     version: versionHere(),
     onProgress: progress.onProgress,
     signal: stop.signal,
@@ -71,6 +102,46 @@ async function runServe(call: Call): Promise<undefined> {
   await stopped(stop.signal);
   say("stopping: answers that run have 5 s to end");
   return undefined;
+}
+
+const roomOf = (args: Call["args"]) => {
+  const budget = args.number("budget", { min: 1 });
+  return {
+    budgetBytes: budget === undefined ? undefined : budget * 1e6,
+    plannedContext: args.number("context", { isWhole: true, min: 1 }),
+  };
+};
+
+/** The plan of every model that is named, one after another, as the server would make it. */
+async function checkServe(call: Call): Promise<undefined> {
+  const { args } = call;
+  const models = [args.positional("model"), ...args.rest].filter((model) => model !== undefined);
+  const { budgetBytes, plannedContext = PLANNED_CONTEXT } = roomOf(args);
+  await using host = new ProcessHost({ settings: settingsOf(call).settings, rows: 1, lease: leaseOf(call) });
+  const budget = { bytes: budgetBytes ?? (await host.memory()).freeBytes, reserveBytes: RESERVE_BYTES };
+  const held: HeldModel[] = [];
+  const plans: ResidencyPlan[] = [];
+  for (const model of models) {
+    const facts = await host.measure(model);
+    const plan = planResidency({ held }, { facts, context: Math.min(plannedContext, facts.context) }, budget);
+    plans.push(plan);
+    held.push({ model, bytes: plan.neededBytes, isPinned: true, users: 0, idleMs: 0, loadMs: 0 });
+  }
+  const refused = plans.find(({ verdict }) => verdict.type === "refused");
+  if (args.flag("json")) printJson({ budget, plans, fits: refused === undefined });
+  else print(checkText(plans, budget));
+  if (refused !== undefined) throw new NoRoomError(refused, budget);
+  return undefined;
+}
+
+function checkText(plans: readonly ResidencyPlan[], { bytes, reserveBytes }: Budget): string {
+  const rows = plans.flatMap(({ model, items }) =>
+    items.map((item) => [model, item.name, megabytes(item.bytes), item.isMapped ? "mapped" : "own"]),
+  );
+  const all = plans.reduce((sum, { neededBytes }) => sum + neededBytes, 0);
+  return `${columns([["MODEL", "WHAT", "BYTES", ""], ...rows], [2])}
+together ${megabytes(all)} of ${megabytes(bytes)}, of which ${megabytes(reserveBytes)} are kept back
+`;
 }
 
 /** `NAME=KEY`, and where a key may use one lane only, `NAME:batch=KEY`. */

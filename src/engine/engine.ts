@@ -5,8 +5,8 @@ import { type Pruned, type PruneOptions, type PullOptions, Store, type StoredMod
 import { Runtime } from "../runtime/mod.ts";
 import type { KvType } from "./kv-cache.ts";
 import { Lease } from "./lease.ts";
-import type { Form } from "./manifest.ts";
-import { isPackedElsewhere, type Kernels } from "./packed.ts";
+import type { Form, Manifest } from "./manifest.ts";
+import { isPackedElsewhere, isPrepacked, type Kernels, readPacked } from "./packed.ts";
 import type { EngineEvent } from "./programs.ts";
 import { Resident, readManifest } from "./resident.ts";
 import { Turns } from "./turns.ts";
@@ -124,6 +124,33 @@ export class Engine implements AsyncDisposable {
     return new Lease(resident, this.#options, now() - start, { system, sampling, stop, maxTokens });
   }
 
+  /** What a model is, from its prepared form (fetched and made where it is missing), with none of it in memory. */
+  async describe(
+    model: string,
+    options: Omit<LeaseOptions, "warm"> = {},
+  ): Promise<{ readonly model: string; readonly manifest: Manifest; readonly mappedBytes: number }> {
+    const alias = await this.store.aliasOf(model);
+    const { stored, form } = await this.#storedAs(alias?.from ?? model, options.form ?? "served", options);
+    const folder = await this.prepare(stored, form, options);
+    const manifest = await readManifest(folder);
+    return { model: stored.name, manifest, mappedBytes: await this.#mappedBytes(folder, manifest, options) };
+  }
+
+  /** Bytes of the files that are mapped: its packed pages; before they are made, what they take at most. */
+  async #mappedBytes(folder: string, manifest: Manifest, { form }: Pick<LeaseOptions, "form">): Promise<number> {
+    const kernels: Kernels = form === "int8" ? "int8" : "own";
+    if (!isPrepacked(manifest, kernels)) return manifest.weightBytes;
+    const packed = await readPacked({ folder, runtime: await this.#openRuntime(), kernels });
+    return packed?.files.reduce((sum, { bytes }) => sum + bytes, 0) ?? 2 * manifest.weightBytes;
+  }
+
+  /** A model's checkpoint and the form that it is leased in. */
+  async #storedAs(model: string, leased: LeaseForm, options: LeaseOptions) {
+    const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
+    const isServed = leased === "served" || leased === "int8";
+    return { stored, form: isServed ? await this.servingForm(stored) : leased };
+  }
+
   /** Opened once for any number of callers; each has its own progress and its own cancel. */
   async #resident(model: string, form: LeaseForm, options: LeaseOptions): Promise<Resident> {
     const { hasInt8Prompts, kvType = "f32" } = options;
@@ -146,11 +173,9 @@ export class Engine implements AsyncDisposable {
 
   async #openResident(model: string, leased: LeaseForm, options: LeaseOptions): Promise<Resident> {
     const { now, onEvent } = this.#options;
-    const isServed = leased === "served" || leased === "int8";
     const answer: Kernels = leased === "int8" ? "int8" : "own";
     const kernels = { answer, prompt: options.hasInt8Prompts ? "int8" : answer } as const;
-    const stored = (await this.store.find(model)) ?? (await this.pull(model, options));
-    const form = isServed ? await this.servingForm(stored) : leased;
+    const { stored, form } = await this.#storedAs(model, leased, options);
     const open = async (): Promise<Resident> => {
       const runtime = () => this.#openRuntime();
       const folder = this.store.preparedFolder(stored, form);

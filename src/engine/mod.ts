@@ -8,7 +8,7 @@ export { CHUNK, type KvType } from "./kv-cache.ts";
 export { type Beam, type BeamRequest, type GenerateRequest, Lease, type Prompt, type RankedAnswer } from "./lease.ts";
 export type { Form, FormReport, Manifest, Pooling, StoredTensor } from "./manifest.ts";
 export type { NotFinite } from "./not-finite.ts";
-export { megabytes, type Plan, type PlanItem } from "./plan.ts";
+export { megabytes, type Plan, type PlanItem, scratchBytes } from "./plan.ts";
 export type { EngineEvent } from "./programs.ts";
 export type { Embedded, Embedder, EmbedderCall } from "./providers/embedder.ts";
 export type {

@@ -38,7 +38,7 @@ export interface PlanWants {
  * Working memory of a run: the widest activations of a chunk, and for each wanted position its logits (with what becomes of
  * them on the way) and the rows of the head's table that its candidates have, dequantised in three steps.
  */
-function scratchBytes(config: Config, chunk: number, positions: number): number {
+export function scratchBytes(config: Config, chunk: number, positions = 1): number {
   const activations = chunk * (8 * config.hiddenSize + 4 * (config.heads + 2 * config.kvHeads) * config.headSize);
   const perPosition = 4 * config.vocabSize + 3 * candidatesOf(config) * config.hiddenSize;
   return 4 * (activations + positions * perPosition);

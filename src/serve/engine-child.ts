@@ -35,7 +35,8 @@ async function run({ id, operation, args }: Extract<ToEngine, { readonly type: "
       send({ type: "value", id, value: undefined });
       return;
     }
-    const takesOptions = operation === "load" || operation === "pull" || operation === "embed";
+    const takesOptions =
+      operation === "measure" || operation === "load" || operation === "pull" || operation === "embed";
     const [options = {}] = takesOptions ? args.slice(operation === "embed" ? 2 : 1) : [];
     const given = takesOptions
       ? [...args.slice(0, operation === "embed" ? 2 : 1), { ...(options as object), signal, onProgress }]

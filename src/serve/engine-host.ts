@@ -1,7 +1,16 @@
 // The engine of this process as a Host: leases held per model, prompts made into ids, answers as plain events.
 // It does not know HTTP, lanes or other processes.
 import { IroriError } from "../base/mod.ts";
-import type { Choice, Engine, Lease, LeaseOptions, Manifest } from "../engine/mod.ts";
+import {
+  CHUNK,
+  type Choice,
+  type Engine,
+  type KvType,
+  type Lease,
+  type LeaseOptions,
+  type Manifest,
+  scratchBytes,
+} from "../engine/mod.ts";
 import type { Grammars } from "./grammar.ts";
 import type {
   Encoded,
@@ -40,6 +49,12 @@ export class EngineHost implements Host {
     this.#options = options;
   }
 
+  async measure(model: string, options: Parameters<Host["measure"]>[1] = {}): Promise<ModelFacts> {
+    const { engine, lease } = this.#options;
+    const { model: name, manifest, mappedBytes } = await engine.describe(model, { ...lease, ...options });
+    return factsOf(name, manifest, { kvType: lease?.kvType ?? "f32", mappedBytes });
+  }
+
   async load(model: string, options: Parameters<Host["load"]>[1] = {}): Promise<ModelFacts> {
     const { engine, rows, lease: wanted } = this.#options;
     let opening = this.#leases.get(model);
@@ -50,7 +65,7 @@ export class EngineHost implements Host {
     }
     const lease = await opening;
     await lease.warm(rows);
-    return factsOf(lease);
+    return this.measure(model);
   }
 
   async unload(model: string): Promise<void> {
@@ -127,19 +142,24 @@ export class EngineHost implements Host {
   }
 }
 
-function factsOf(lease: Lease): ModelFacts {
-  const { manifest } = lease;
-  const { config, family, isDecoder, chatTemplate, weightBytes } = manifest;
-  const { items } = lease.plan(1);
+function factsOf(
+  model: string,
+  manifest: Manifest,
+  { kvType, mappedBytes }: { readonly kvType: KvType; readonly mappedBytes: number },
+): ModelFacts {
+  const { config, family, isDecoder, chatTemplate } = manifest;
   return {
-    ...{ model: lease.model, family, isDecoder, context: config.maxPositions, vocabSize: config.vocabSize },
-    ...{ layers: config.layers, hiddenSize: config.hiddenSize, chatTemplate, weightBytes },
+    ...{ model, family, isDecoder, context: config.maxPositions, vocabSize: config.vocabSize },
+    ...{ layers: config.layers, hiddenSize: config.hiddenSize, chatTemplate, weightBytes: mappedBytes },
     parameters: manifest.report.reduce((sum, { parameters }) => sum + parameters, 0),
     form: formOf(manifest),
-    kv: kvOf(config, lease.kvType),
-    scratchBytes: items.find(({ name }) => name === "scratch")?.bytes ?? 0,
+    kv: kvOf(config, kvType),
+    ...{ scratchBytes: scratchBytes(config, CHUNK), ownBytes: OWN_BYTES },
   };
 }
+
+/** Programs, arenas and the vocabulary of a model that has run: what bench/residency.ts finds for SmolLM2-135M. */
+const OWN_BYTES = 52e6;
 
 /** How most of the weights are kept. */
 const formOf = ({ report }: Manifest): string =>

@@ -20,6 +20,8 @@ export interface ModelFacts {
   readonly chatTemplate: string | undefined;
   /** Bytes of the files that are mapped. */
   readonly weightBytes: number;
+  /** Bytes that its programs and its vocabulary take, and no file backs: an estimate. */
+  readonly ownBytes: number;
   readonly parameters: number;
   /** "4 bit, blocks of 32": the form of most of its weights. */
   readonly form: string;
@@ -110,6 +112,11 @@ export interface MemoryUse {
 }
 
 export interface Host extends AsyncDisposable {
+  /** What a model is and takes, before any of it is in memory; fetched and prepared on the disk where it is not. */
+  measure(
+    model: string,
+    options?: { readonly signal?: AbortSignal; readonly onProgress?: OnProgress },
+  ): Promise<ModelFacts>;
   /** Brings a model into memory, warm with the options that traffic has; once for any number of callers. */
   load(
     model: string,

@@ -10,8 +10,20 @@ export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
 export {
+  type Budget,
+  type HeldModel,
+  NoRoomError,
+  planResidency,
+  type ResidencyItem,
+  type ResidencyPlan,
+  type ResidencyState,
+  type Want,
+} from "./residency.ts";
+export {
   DEFAULT_LIMITS,
   DEFAULT_PORT,
+  PLANNED_CONTEXT,
+  RESERVE_BYTES,
   type RunningServer,
   type ServerLimits,
   type ServerOptions,

@@ -153,6 +153,9 @@ export class ProcessHost implements Host {
     return (await this.#send(await this.#ready, operation, args, call)) as T;
   }
 
+  measure(model: string, { signal, onProgress }: NonNullable<Parameters<Host["measure"]>[1]> = {}) {
+    return this.#call<ModelFacts>("measure", [model], { signal, onProgress });
+  }
   async load(
     model: string,
     { signal, onProgress }: NonNullable<Parameters<Host["load"]>[1]> = {},

@@ -1,7 +1,8 @@
-// The models that are open: loaded when first asked for, once for any number of callers, with every load told as an event.
-// It does not know requests or lanes.
+// The models that are open: loaded when first asked for, once for any number of callers, with every load told as an event; where
+// not all fit, those give way that cost least, in groups. It does not know requests, lanes or how much fits (residency.ts does).
 import { IroriError, type OnProgress } from "../base/mod.ts";
 import type { Host, ModelFacts } from "./host.ts";
+import { type Budget, type HeldModel, itemsOf, NoRoomError, planResidency, type ResidencyItem } from "./residency.ts";
 
 /** Why a model was loaded: nobody had asked for it before, it had given way to another, the engine died, or somebody asked. */
 export type LoadCause = "first" | "evicted" | "crash" | "asked";
@@ -15,18 +16,46 @@ export interface Load {
 export interface ResidentsOptions {
   readonly host: Host;
   readonly now: () => number;
+  /** Calls later; gives what ends that. */
+  readonly after: (ms: number, then: () => void) => () => void;
   readonly onLoad: (load: Load) => void;
   readonly onProgress?: OnProgress | undefined;
+  /** What all models may take together; asked once, before the first is opened. */
+  readonly budget: () => Promise<Budget>;
+  /** Tokens of a model's answers together that room is kept for; less where its context is shorter. */
+  readonly context: number;
+  /** Models that never give way. */
+  readonly pinned: readonly string[];
+  /** Milliseconds that requests for a model wait at most while others for an open one go on coming. */
+  readonly mostSwitchWaitMs: number;
+  /** A model that is not pinned closes when nobody has used it for so long. Default: it stays. */
+  readonly closeAfterMs?: number | undefined;
 }
 
 interface Entry {
   readonly model: string;
-  facts: Promise<ModelFacts>;
+  readonly items: readonly ResidencyItem[];
+  readonly bytes: number;
+  readonly facts: Promise<ModelFacts>;
   /** Undefined while it loads. */
   opened: ModelFacts | undefined;
   load: Load | undefined;
   users: number;
   lastUsed: number;
+  /** Others waited too long for its room: who asks for it now waits behind them. */
+  isDraining: boolean;
+  stopClosing: () => void;
+}
+
+/** Requests that wait for one model to be opened. */
+interface Group {
+  readonly model: string;
+  readonly cause: LoadCause | undefined;
+  readonly since: number;
+  /** How many wait: they all use it as soon as it loads. */
+  callers: number;
+  facts: ModelFacts | undefined;
+  readonly entry: PromiseWithResolvers<Entry>;
 }
 
 /** A model while somebody uses it: it stays open until this is disposed of. */
@@ -39,9 +68,14 @@ export interface InUse extends Disposable {
 export class Residents {
   readonly #options: ResidentsOptions;
   readonly #entries = new Map<string, Entry>();
+  readonly #groups = new Map<string, Group>();
+  /** Models that are being closed. */
+  readonly #closing = new Map<string, Promise<void>>();
   /** Models that were open once, and why they are not any more. */
   readonly #gone = new Map<string, LoadCause>();
   readonly #loads = new Map<LoadCause, number>();
+  #budget: Promise<Budget> | undefined;
+  #stopWaiting: () => void = () => undefined;
 
   constructor(options: ResidentsOptions) {
     this.#options = options;
@@ -52,45 +86,165 @@ export class Residents {
     this.#options.onLoad(load);
   }
 
-  /** A model, loaded where it is not open. */
+  /** A model, loaded where it is not open. Throws "no-room" with its plan where it cannot be. */
   async use(model: string, signal?: AbortSignal, asked?: LoadCause): Promise<InUse> {
     const known = this.#entries.get(model);
-    const entry = known ?? this.#begin(model, asked ?? this.#gone.get(model) ?? "first");
-    const wasOpen = entry.opened !== undefined;
-    entry.users++;
+    const entry = known !== undefined && !known.isDraining ? known : undefined;
+    const wasOpen = entry?.opened !== undefined;
+    const held = entry === undefined ? await this.#queued(model, signal, asked) : this.#enter(entry);
     try {
-      const facts = await entry.facts;
+      const facts = await held.facts;
       signal?.throwIfAborted();
-      return { facts, load: wasOpen ? undefined : entry.load, [Symbol.dispose]: () => this.#leave(entry) };
+      return { facts, load: wasOpen ? undefined : held.load, [Symbol.dispose]: () => this.#leave(held) };
     } catch (error) {
-      this.#leave(entry);
+      this.#leave(held);
       throw error;
     }
+  }
+  #enter(entry: Entry): Entry {
+    entry.users++;
+    entry.stopClosing();
+    return entry;
   }
   #leave(entry: Entry): void {
     entry.users--;
     entry.lastUsed = this.#options.now();
+    if (entry.users > 0) return;
+    const { closeAfterMs, after, pinned } = this.#options;
+    if (closeAfterMs !== undefined && !pinned.includes(entry.model))
+      entry.stopClosing = after(closeAfterMs, () => {
+        if (entry.users === 0 && this.#entries.get(entry.model) === entry) this.#close(entry, "evicted");
+      });
+    this.#pump();
   }
 
-  #begin(model: string, cause: LoadCause): Entry {
+  /** Waits with all others who want this model until it may be opened; the caller counts as a user then. */
+  async #queued(model: string, signal: AbortSignal | undefined, cause: LoadCause | undefined): Promise<Entry> {
+    const group = this.#groups.get(model) ?? this.#group(model, cause);
+    group.callers++;
+    const gone = Promise.withResolvers<never>();
+    const leave = () => gone.reject(signal?.reason);
+    signal?.addEventListener("abort", leave, { once: true });
+    if (signal?.aborted) leave();
+    try {
+      return await Promise.race([group.entry.promise, gone.promise]);
+    } catch (error) {
+      // who leaves when the model is there already is none of its users
+      if (this.#groups.get(model) === group) {
+        group.callers--;
+        if (group.callers === 0) {
+          this.#groups.delete(model);
+          this.#pump();
+        }
+      } else group.entry.promise.then((entry) => this.#leave(entry)).catch(() => undefined); // told to those who wait
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", leave);
+    }
+  }
+  #group(model: string, cause: LoadCause | undefined): Group {
     const { host, now, onProgress } = this.#options;
-    const start = now();
-    const facts = host.load(model, onProgress ? { onProgress } : {});
-    const entry: Entry = { model, facts, opened: undefined, load: undefined, users: 0, lastUsed: start };
-    this.#entries.set(model, entry);
-    entry.facts = facts.then(
-      (found) => {
-        entry.opened = found;
-        entry.load = { model, cause, ms: now() - start };
-        this.#count(entry.load);
-        return found;
+    const entry = Promise.withResolvers<Entry>();
+    entry.promise.catch(() => undefined); // told to those who wait
+    const group: Group = { model, cause, since: now(), callers: 0, facts: undefined, entry };
+    this.#groups.set(model, group);
+    this.#budget ??= this.#options.budget();
+    const measuring = Promise.all([this.#budget, host.measure(model, onProgress ? { onProgress } : {})]);
+    measuring.then(
+      ([budget, facts]) => {
+        group.facts = facts;
+        this.#known = budget;
+        this.#pump();
       },
-      (error: unknown) => {
-        this.#entries.delete(model);
-        throw error;
-      },
+      (error: unknown) => this.#refuse(group, error),
     );
+    return group;
+  }
+  #known: Budget | undefined;
+
+  #refuse(group: Group, error: unknown): void {
+    if (this.#groups.get(group.model) === group) this.#groups.delete(group.model);
+    group.entry.reject(error);
+  }
+
+  /** Opens what may be opened, those who wait longest first. One synchronous step: two never take the same room. */
+  #pump(): void {
+    const budget = this.#known;
+    if (budget === undefined) return;
+    const { now, after, mostSwitchWaitMs, context } = this.#options;
+    this.#stopWaiting();
+    for (const entry of this.#entries.values()) entry.isDraining = false; // said anew below
+    for (const group of [...this.#groups.values()]) {
+      if (group.facts === undefined) continue;
+      const open = this.#entries.get(group.model);
+      if (open !== undefined) {
+        // those who waited for its room have left
+        open.users += group.callers;
+        open.stopClosing();
+        this.#groups.delete(group.model);
+        group.entry.resolve(open);
+        continue;
+      }
+      const want = { facts: group.facts, context: Math.min(context, group.facts.context) };
+      const plan = planResidency({ held: this.#held() }, want, budget);
+      const { verdict } = plan;
+      if (verdict.type === "refused") this.#refuse(group, new NoRoomError(plan, budget));
+      else if (verdict.type === "fits") {
+        for (const model of verdict.evict) this.#close(this.#entries.get(model) as Entry, "evicted");
+        this.#groups.delete(group.model);
+        group.entry.resolve(this.#begin(group, itemsOf(want)));
+      } else {
+        const leftMs = group.since + mostSwitchWaitMs - now();
+        if (leftMs > 0) this.#stopWaiting = after(leftMs, () => this.#pump());
+        else for (const model of verdict.waitFor) (this.#entries.get(model) as Entry).isDraining = true;
+        return; // nobody who came later takes the room that it waits for
+      }
+    }
+  }
+  #held(): readonly HeldModel[] {
+    const { now, pinned } = this.#options;
+    return [...this.#entries.values()].map(({ model, bytes, users, lastUsed, load }) => ({
+      ...{ model, bytes, users, isPinned: pinned.includes(model) },
+      ...{ idleMs: users > 0 ? 0 : now() - lastUsed, loadMs: load?.ms ?? 0 },
+    }));
+  }
+
+  #begin({ model, callers, cause: asked }: Group, items: readonly ResidencyItem[]): Entry {
+    const { host, now, onProgress } = this.#options;
+    const cause = asked ?? this.#gone.get(model) ?? "first";
+    const closing = [...this.#closing.values()];
+    const loading = Promise.all(closing).then(async () => {
+      const start = now();
+      const facts = await host.load(model, onProgress ? { onProgress } : {});
+      entry.load = { model, cause, ms: now() - start };
+      entry.opened = facts;
+      this.#count(entry.load);
+      return facts;
+    });
+    const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
+    const entry: Entry = {
+      ...{ model, items, bytes, facts: loading, opened: undefined, load: undefined, users: callers },
+      ...{ lastUsed: now(), isDraining: false, stopClosing: () => undefined },
+    };
+    this.#entries.set(model, entry);
+    loading.catch(() => {
+      if (this.#entries.get(model) === entry) this.#entries.delete(model); // told to those who wait
+      this.#pump();
+    });
     return entry;
+  }
+
+  #close(entry: Entry, cause: LoadCause): Promise<void> {
+    const { model } = entry;
+    entry.stopClosing();
+    this.#entries.delete(model);
+    this.#gone.set(model, cause);
+    const closing = this.#options.host.unload(model).finally(() => {
+      if (this.#closing.get(model) === closing) this.#closing.delete(model);
+    });
+    closing.catch(() => undefined); // told to whoever waits for its room
+    this.#closing.set(model, closing);
+    return closing;
   }
 
   /** Every load since the start, by its cause. */
@@ -108,11 +262,16 @@ export class Residents {
     readonly facts: ModelFacts;
     readonly users: number;
     readonly idleMs: number;
+    readonly isPinned: boolean;
+    /** Its plan, item by item. */
+    readonly items: readonly ResidencyItem[];
+    readonly load: Load | undefined;
   }[] {
-    const now = this.#options.now();
-    return [...this.#entries.values()].flatMap(({ model, opened, users, lastUsed }) =>
-      opened ? [{ model, facts: opened, users, idleMs: users > 0 ? 0 : now - lastUsed }] : [],
-    );
+    const { now, pinned } = this.#options;
+    return [...this.#entries.values()].flatMap(({ model, opened, users, lastUsed, items, load }) => {
+      const idleMs = users > 0 ? 0 : now() - lastUsed;
+      return opened ? [{ model, facts: opened, users, idleMs, isPinned: pinned.includes(model), items, load }] : [];
+    });
   }
 
   /** Lets a model go that nobody uses. */
@@ -125,8 +284,6 @@ export class Residents {
         got: `${entry.users} requests`,
         next: "wait for them",
       });
-    this.#entries.delete(model);
-    this.#gone.set(model, cause);
-    await this.#options.host.unload(model);
+    await this.#close(entry, cause);
   }
 }

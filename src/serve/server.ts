@@ -46,6 +46,18 @@ export interface ServerOptions {
   readonly version: string;
   /** Milliseconds between heartbeats of a stream on which nothing comes. Default 10,000. */
   readonly beatMs?: number | undefined;
+  /** Bytes that all models, their answers and the reserve may take. Default: what is free before the first is opened. */
+  readonly budgetBytes?: number | undefined;
+  /** Bytes of the budget that no model takes. Default 64 MiB. */
+  readonly reserveBytes?: number | undefined;
+  /** Tokens of a model's answers together that room is kept for. Default 4,096, or the model's context where that is shorter. */
+  readonly plannedContext?: number | undefined;
+  /** Models that never give way to others. Default: `models`. */
+  readonly pinned?: readonly string[] | undefined;
+  /** Milliseconds that requests for a model which is not open wait at most for others, which go on coming, to end. Default 30,000. */
+  readonly mostSwitchWaitMs?: number | undefined;
+  /** Models that are not pinned close when nobody used them for so many milliseconds. Default: when their room is wanted. */
+  readonly closeAfterMs?: number | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
@@ -53,6 +65,9 @@ export interface ServerOptions {
   readonly onRequest?: AppOptions["onRequest"];
   readonly onError?: AppOptions["onError"];
 }
+
+export const PLANNED_CONTEXT = 4096;
+export const RESERVE_BYTES = 64 * 2 ** 20;
 
 /** 11434 is Ollama's. */
 export const DEFAULT_PORT = 11435;
@@ -82,6 +97,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     now,
     onLoad,
     onProgress: options.onProgress,
+    after,
+    context: options.plannedContext ?? PLANNED_CONTEXT,
+    pinned: options.pinned ?? options.models,
+    mostSwitchWaitMs: options.mostSwitchWaitMs ?? 30_000,
+    closeAfterMs: options.closeAfterMs,
+    budget: async () => ({
+      bytes: options.budgetBytes ?? (await host.memory()).freeBytes,
+      reserveBytes: options.reserveBytes ?? RESERVE_BYTES,
+    }),
   });
   const lanes = new Lanes({
     policy: { ...DEFAULT_LANES, ...options.lanes },

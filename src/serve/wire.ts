@@ -13,7 +13,17 @@ export interface EngineSetting {
   readonly lease?: Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType"> | undefined;
 }
 
-export const OPERATIONS = ["load", "unload", "encode", "embed", "stored", "pull", "remove", "memory"] as const;
+export const OPERATIONS = [
+  "measure",
+  "load",
+  "unload",
+  "encode",
+  "embed",
+  "stored",
+  "pull",
+  "remove",
+  "memory",
+] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
 export type ToEngine =

@@ -10,10 +10,15 @@ export interface Script {
   /** Ends without its last record after so many tokens. */
   readonly cutAfter?: number;
   readonly onLoad?: () => Promise<void>;
+  /** Bytes that a model's weights take; default 1,000. */
+  readonly weightBytes?: (model: string) => number;
+  /** Names of the store; default one, two. */
+  readonly models?: readonly string[];
 }
 
 export class ScriptedHost implements Host {
   readonly loads: string[] = [];
+  readonly unloads: string[] = [];
   /** Answers that run now. */
   running = 0;
   started = 0;
@@ -26,12 +31,24 @@ export class ScriptedHost implements Host {
     this.loads.push(model);
     await wait(this.#script.loadMs ?? 0);
     await this.#script.onLoad?.();
+    return this.measure(model);
+  }
+  async measure(model: string): Promise<ModelFacts> {
     return {
       ...{ model, family: "scripted", isDecoder: true, context: 8192, vocabSize: 100, layers: 1, hiddenSize: 1 },
-      ...{ chatTemplate: undefined, weightBytes: 1000, parameters: 1, form: "words", kv: [], scratchBytes: 0 },
+      ...{
+        chatTemplate: undefined,
+        weightBytes: this.#script.weightBytes?.(model) ?? 1000,
+        parameters: 1,
+        form: "words",
+        ownBytes: 0,
+      },
+      ...{ kv: [{ layers: 1, tokenBytes: 1 }], scratchBytes: 0 },
     };
   }
-  async unload(): Promise<void> {}
+  async unload(model: string): Promise<void> {
+    this.unloads.push(model);
+  }
   async encode(_model: string, prompt: Parameters<Host["encode"]>[1]) {
     const text =
       "messages" in prompt
@@ -85,7 +102,7 @@ export class ScriptedHost implements Host {
     return { vectors, dimensions: 2, tokens: texts.map(() => 1), truncated: [], empty: [] };
   }
   async stored() {
-    return ["one", "two"].map((name) => ({ name, bytes: 1000, sha256: "", pulledAt: 0 }));
+    return (this.#script.models ?? ["one", "two"]).map((name) => ({ name, bytes: 1000, sha256: "", pulledAt: 0 }));
   }
   async pull(): Promise<void> {}
   async remove(): Promise<void> {}

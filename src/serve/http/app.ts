@@ -2,24 +2,29 @@
 // It does not know what a route does.
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
+import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
 import { ollamaRoutes } from "./ollama.ts";
 import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
 import { getModel, getModels, postEmbeddings } from "./openai-embeddings.ts";
+import { chatSchema, completionSchema, embeddingSchema } from "./openai-schema.ts";
+import { openApiOf } from "./openapi.ts";
 import type { Ctx, Env, Serving } from "./serving.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE" | "PUT" | "HEAD";
   readonly path: string;
+  /** What its body must be: checked by the route, told in /openapi.json. */
+  readonly body?: z.ZodType;
   readonly serve: (serving: Serving, c: Ctx) => Promise<Response>;
 }
 
 const routes: readonly Route[] = [
-  { method: "POST", path: "/v1/chat/completions", serve: postChat },
-  { method: "POST", path: "/v1/completions", serve: postCompletions },
-  { method: "POST", path: "/v1/embeddings", serve: postEmbeddings },
+  { method: "POST", path: "/v1/chat/completions", body: chatSchema, serve: postChat },
+  { method: "POST", path: "/v1/completions", body: completionSchema, serve: postCompletions },
+  { method: "POST", path: "/v1/embeddings", body: embeddingSchema, serve: postEmbeddings },
   { method: "GET", path: "/v1/models", serve: getModels },
   { method: "GET", path: "/v1/models/:model", serve: getModel },
   ...ollamaRoutes,
@@ -30,6 +35,7 @@ const routes: readonly Route[] = [
     ...{ method: "GET", path: "/metrics" },
     serve: async ({ metrics }, c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   },
+  { method: "GET", path: "/openapi.json", serve: async ({ version }, c) => c.json(openApiOf(routes, version)) },
   { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
 ];
 
@@ -102,8 +108,9 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 
 /** Lanes, models and memory, as `irori ps` shows them. */
 async function statusOf({ residents, lanes, host, version }: Serving) {
-  const models = residents.open().map(({ model, facts, users, idleMs }) => ({
+  const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
+    ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
   }));
   return { version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() };
 }

@@ -69,6 +69,7 @@ const embedSchema = z.looseObject({
   input: z.union([z.string(), z.array(z.string())]),
   dimensions: z.number().int().positive().optional(),
 });
+const showSchema = z.looseObject({ model: z.string().optional(), name: z.string().optional() });
 type Common = z.infer<z.ZodObject<typeof common>>;
 
 function samplingOf(options: NonNullable<Common["options"]>): Partial<Sampling> {
@@ -272,8 +273,8 @@ async function getTags({ host }: Serving, c: Ctx): Promise<Response> {
 }
 
 async function getPs({ residents }: Serving, c: Ctx): Promise<Response> {
-  const models = residents.open().map(({ model, facts, users }) => ({
-    ...{ name: model, model, size: facts.weightBytes + facts.scratchBytes, size_vram: 0 },
+  const models = residents.open().map(({ model, facts, users, items }) => ({
+    ...{ name: model, model, size: items.reduce((sum, { bytes }) => sum + bytes, 0), size_vram: 0 },
     details: {
       format: "gguf",
       family: facts.family,
@@ -286,7 +287,7 @@ async function getPs({ residents }: Serving, c: Ctx): Promise<Response> {
 }
 
 async function postShow(serving: Serving, c: Ctx): Promise<Response> {
-  const body = await bodyOf(c, z.looseObject({ model: z.string().optional(), name: z.string().optional() }));
+  const body = await bodyOf(c, showSchema);
   const model = await modelOf(serving, body.model ?? body.name);
   using resident = await serving.residents.use(model);
   const { family, context, chatTemplate, parameters, form, hiddenSize, isDecoder } = resident.facts;
@@ -309,12 +310,12 @@ async function notDone(_: Serving, c: Ctx): Promise<Response> {
 }
 
 export const ollamaRoutes = [
-  { method: "POST", path: "/api/generate", serve: postGenerate },
-  { method: "POST", path: "/api/chat", serve: postChat },
-  { method: "POST", path: "/api/embed", serve: postEmbed },
+  { method: "POST", path: "/api/generate", body: generateSchema, serve: postGenerate },
+  { method: "POST", path: "/api/chat", body: chatSchema, serve: postChat },
+  { method: "POST", path: "/api/embed", body: embedSchema, serve: postEmbed },
   { method: "GET", path: "/api/tags", serve: getTags },
   { method: "GET", path: "/api/ps", serve: getPs },
-  { method: "POST", path: "/api/show", serve: postShow },
+  { method: "POST", path: "/api/show", body: showSchema, serve: postShow },
   { method: "GET", path: "/api/version", serve: async ({ version }: Serving, c: Ctx) => c.json({ version }) },
   ...["/api/create", "/api/copy", "/api/push", "/api/pull", "/api/blobs/:digest"].map(
     (path) => ({ method: "POST", path, serve: notDone }) as const,
