@@ -17,6 +17,7 @@ import { listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
+import { workFileIn } from "./work-file.ts";
 
 const args = {
   model: { type: "positional", required: false, description: "The model that is the default" },
@@ -60,6 +61,7 @@ async function runServe(call: Call): Promise<undefined> {
     origins: args.texts("origin"),
     lanes: lanesOf(slots),
     version: versionHere(),
+    workFile: workFileIn(settingsOf(call).settings.home),
     onProgress: progress.onProgress,
     signal: stop.signal,
     onError: (requestId, error) =>

@@ -1,6 +1,7 @@
 // A host that runs no model: a word a step at a pace that is set, loads that take what they are told to take, and counts of
 // all of it. It obeys signals and pauses as the engine does. It does not know what is tested with it.
 import { setTimeout as wait } from "node:timers/promises";
+import { EngineLostError } from "../../src/serve/engine-lost.ts";
 import type { Host, HostEvent, HostRequest, ModelFacts } from "../../src/serve/mod.ts";
 
 export interface Script {
@@ -10,6 +11,8 @@ export interface Script {
   /** Ends without its last record after so many tokens. */
   readonly cutAfter?: number;
   readonly onLoad?: () => Promise<void>;
+  /** Every so manieth answer is lost with its engine at its second word. */
+  readonly dieEvery?: number;
 }
 
 export class ScriptedHost implements Host {
@@ -46,9 +49,9 @@ export class ScriptedHost implements Host {
     request: HostRequest,
     call: Parameters<Host["generate"]>[2] = {},
   ): AsyncGenerator<HostEvent, void> {
-    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity } = this.#script;
+    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity, dieEvery = Infinity } = this.#script;
     this.running++;
-    this.started++;
+    const isLost = ++this.started % dieEvery === 0;
     try {
       await wait(prefillMs);
       let text = "";
@@ -58,6 +61,7 @@ export class ScriptedHost implements Host {
         await wait(stepMs);
         if (call.signal?.aborted) break;
         if (i >= cutAfter) return;
+        if (isLost && i === 1) throw new EngineLostError("the script says so");
         const word = `w${i} `;
         text += word;
         ids.push(i);

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { Answers, Limits } from "../answers.ts";
 import type { Host } from "../host.ts";
+import type { Jobs } from "../jobs.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Metrics } from "../metrics.ts";
@@ -24,6 +25,7 @@ export interface Serving {
   readonly lanes: Lanes;
   readonly answers: Answers;
   readonly metrics: Metrics;
+  readonly jobs: Jobs;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
