@@ -30,6 +30,7 @@ const args = {
     description: "Origin of pages that may call; may be given more than once",
   },
   ...answerArgs,
+  fetch: { type: "boolean", description: "Callers may name public addresses to be summarised" },
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
 
@@ -61,6 +62,7 @@ async function runServe(call: Call): Promise<undefined> {
     origins: args.texts("origin"),
     lanes: lanesOf(slots),
     version: versionHere(),
+    mayFetch: args.flag("fetch"),
     workFile: workFileIn(settingsOf(call).settings.home),
     onProgress: progress.onProgress,
     signal: stop.signal,

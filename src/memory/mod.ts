@@ -28,6 +28,7 @@ export {
 export { type EvaluationSetting, evaluations, runEvaluation } from "./eval/evaluations.ts";
 export type { Filter } from "./filter.ts";
 export { idMaker, type NewId } from "./ids.ts";
+export { readDocument } from "./import/document.ts";
 export { type ImportedFile, importPaths } from "./import/import.ts";
 export { openInMemory } from "./in-memory/store.ts";
 export type { Spike, Why } from "./insight/spike.ts";
@@ -38,6 +39,7 @@ export { openPostgres, type PostgresOptions } from "./postgres/store.ts";
 export type { Recall, Recalled, RecallOptions } from "./recall.ts";
 export { reindex } from "./reindex.ts";
 export type { Remembered, Told } from "./remember.ts";
+export { type Piece, sentencesOf } from "./sentences.ts";
 export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
 export { type Exported, exportMemory } from "./transfer/export.ts";
 export { isExport, type Restored, restoreMemory } from "./transfer/import.ts";

@@ -49,6 +49,8 @@ export interface ServerOptions {
   readonly version: string;
   /** The SQLite file of jobs and of finished parts of summaries; its folder must exist. Default: none is kept. */
   readonly workFile?: string | undefined;
+  /** Callers may name public addresses to be read for summaries. Default: no. */
+  readonly mayFetch?: boolean | undefined;
   readonly jobs?: (Partial<JobLimits> & { readonly atOnce?: number }) | undefined;
   /** Milliseconds between heartbeats of a stream on which nothing comes. Default 10,000. */
   readonly beatMs?: number | undefined;
@@ -117,8 +119,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onEnd: (status) => metrics.jobEnded(status),
   });
   const serving: Serving = {
-    ...{ host, residents, lanes, answers, metrics, limits, jobs, models: options.models, version: options.version },
+    ...{
+      host,
+      residents,
+      lanes,
+      answers,
+      metrics,
+      limits,
+      jobs,
+      store,
+      models: options.models,
+      version: options.version,
+    },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    mayFetch: options.mayFetch ?? false,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };

@@ -11,6 +11,8 @@ export interface Script {
   /** Ends without its last record after so many tokens. */
   readonly cutAfter?: number;
   readonly onLoad?: () => Promise<void>;
+  /** What is answered to a prompt that asks for JSON, in pieces of 16 characters; words where there is none. */
+  readonly answer?: (prompt: string, schema: object) => object | string;
   /** Every so manieth answer is lost with its engine at its second word. */
   readonly dieEvery?: number;
 }
@@ -20,6 +22,7 @@ export class ScriptedHost implements Host {
   /** Answers that run now. */
   running = 0;
   started = 0;
+  readonly #prompts: string[] = [];
   readonly #script: Script;
   constructor(script: Script = {}) {
     this.#script = script;
@@ -42,27 +45,33 @@ export class ScriptedHost implements Host {
         : "text" in prompt
           ? prompt.text
           : "";
-    return { ids: text.split(" ").map((_, i) => i), tail: "" };
+    const ids = text.split(/\s+/).map((_, i) => i);
+    ids[0] = this.#prompts.push(text) - 1; // told again by `generate`, which gets no text
+    return { ids, tail: "" };
   }
   async *generate(
     _model: string,
     request: HostRequest,
     call: Parameters<Host["generate"]>[2] = {},
   ): AsyncGenerator<HostEvent, void> {
-    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity, dieEvery = Infinity } = this.#script;
+    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity, dieEvery = Infinity, answer } = this.#script;
     this.running++;
     const isLost = ++this.started % dieEvery === 0;
     try {
       await wait(prefillMs);
       let text = "";
       const ids: number[] = [];
-      for (let i = 0; i < request.maxTokens && !call.signal?.aborted; i++) {
+      const { format } = request;
+      const made =
+        format?.kind === "schema" && answer?.(this.#prompts[request.ids[0] ?? 0] ?? "", format.schema as object);
+      const pieces = made && ((typeof made === "string" ? made : JSON.stringify(made)).match(/.{1,16}/gsu) ?? []);
+      for (let i = 0; i < (pieces ? pieces.length : request.maxTokens) && !call.signal?.aborted; i++) {
         await call.pause?.resumed(call.signal, "the answer", () => undefined).catch(() => undefined);
         await wait(stepMs);
         if (call.signal?.aborted) break;
         if (i >= cutAfter) return;
         if (isLost && i === 1) throw new EngineLostError("the script says so");
-        const word = `w${i} `;
+        const word = pieces ? (pieces[i] ?? "") : `w${i} `;
         text += word;
         ids.push(i);
         yield { type: "token", id: i, text: word };
@@ -77,7 +86,7 @@ export class ScriptedHost implements Host {
           hasBos: false,
           seed: request.seed,
         },
-        stop: call.signal?.aborted ? "cancelled" : "length",
+        stop: call.signal?.aborted ? "cancelled" : pieces ? "stop" : "length",
         timings: { openMs: 0, prefillMs, decodeMs: stepMs * ids.length, firstTokenMs: prefillMs, tokensPerSecond: 0 },
       };
     } finally {

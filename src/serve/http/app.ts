@@ -10,6 +10,7 @@ import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
 import { getModel, getModels, postEmbeddings } from "./openai-embeddings.ts";
 import type { Ctx, Env, Serving } from "./serving.ts";
+import { summaryRoutes } from "./summaries.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE" | "PUT" | "HEAD";
@@ -25,6 +26,7 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/v1/models/:model", serve: getModel },
   ...ollamaRoutes,
   ...jobRoutes,
+  ...summaryRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },

@@ -9,6 +9,7 @@ import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Residents } from "../residents.ts";
+import type { WorkStore } from "../work/work-store.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
 import { sse } from "./stream.ts";
 
@@ -26,6 +27,10 @@ export interface Serving {
   readonly answers: Answers;
   readonly metrics: Metrics;
   readonly jobs: Jobs;
+  /** Finished parts of summaries, and jobs. */
+  readonly store: WorkStore;
+  /** Callers may name public addresses to be read. */
+  readonly mayFetch: boolean;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
