@@ -38,6 +38,8 @@ const thirdParties = {
   "serve/server.ts": ["@hono/node-server"],
   "serve/metrics.ts": ["prom-client"],
   "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
+  "serve/summaries/asking.ts": ["jsonrepair"],
+  "serve/work/work-file.ts": ["node:sqlite"],
   "serve/engine-child.ts": ["../machine.ts"],
   "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
 };

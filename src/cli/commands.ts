@@ -24,6 +24,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Keep models warm behind HTTP, for OpenAI's and Ollama's clients",
     load: async () => (await import("./serve.ts")).serve,
   },
+  summarize: {
+    usage: "summarize FILE|URL|-",
+    description: "Summarise texts of any length and account for every byte; goes on where it was stopped",
+    load: async () => (await import("./summarize.ts")).summarize,
+  },
   ps: {
     usage: "ps",
     description: "Tell what a running server holds open, runs and lets wait",

@@ -24,6 +24,7 @@ import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
+import { workFileIn } from "./work-file.ts";
 
 const args = {
   model: { type: "positional", required: false, description: "The model that is the default" },
@@ -53,6 +54,7 @@ const args = {
     description: "Close models that are not pinned and that nobody used for so long",
   },
   ...answerArgs,
+  fetch: { type: "boolean", description: "Callers may name public addresses to be summarised" },
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
 
@@ -91,6 +93,8 @@ async function runServe(call: Call): Promise<undefined> {
     ...(closeAfter !== undefined && { closeAfterMs: closeAfter * 1000 }),
     onLoad: ({ model, cause, ms }) => say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
     version: versionHere(),
+    mayFetch: args.flag("fetch"),
+    workFile: workFileIn(settingsOf(call).settings.home),
     onProgress: progress.onProgress,
     signal: stop.signal,
     onError: (requestId, error) =>

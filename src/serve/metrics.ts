@@ -92,6 +92,13 @@ export class Metrics {
     ...this.#of,
   });
 
+  readonly #jobs = new Counter({
+    name: "irori_jobs_total",
+    help: "Jobs that ended, by how",
+    labelNames: ["status"],
+    ...this.#of,
+  });
+
   readonly watch: AnswerWatch = {
     started: ({ lane }, { waitedMs }) => this.#queue.observe({ lane }, waitedMs / 1000),
     firstToken: ({ lane }, ms) => this.#firstToken.observe({ lane }, ms / 1000),
@@ -113,6 +120,9 @@ export class Metrics {
   loaded({ cause, ms }: Load): void {
     this.#loads.inc({ cause });
     this.#loadTime.observe(ms / 1000);
+  }
+  jobEnded(status: string): void {
+    this.#jobs.inc({ status });
   }
   effect({ type }: Effect): void {
     if (type === "pause") this.#preempted.inc();

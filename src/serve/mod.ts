@@ -6,6 +6,7 @@ export type { ServerStatus } from "./http/app.ts";
 export type { Key } from "./http/door.ts";
 export { kvBytes } from "./kv-plan.ts";
 export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export { openSummarizer, type SummarizerOptions } from "./local.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
@@ -13,7 +14,9 @@ export {
   type Budget,
   type HeldModel,
   NoRoomError,
+  PLANNED_CONTEXT,
   planResidency,
+  RESERVE_BYTES,
   type ResidencyItem,
   type ResidencyPlan,
   type ResidencyState,
@@ -22,10 +25,12 @@ export {
 export {
   DEFAULT_LIMITS,
   DEFAULT_PORT,
-  PLANNED_CONTEXT,
-  RESERVE_BYTES,
   type RunningServer,
   type ServerLimits,
   type ServerOptions,
   startServer,
 } from "./server.ts";
+export type { Kept, SummaryWriter } from "./summaries/asking.ts";
+export { fetchText } from "./summaries/fetch-text.ts";
+export { type Summary, type SummaryReport, summaryText } from "./summaries/report.ts";
+export { type Summaries, type SummarizeOptions, summarize, summarizeMany } from "./summaries/summarize.ts";

@@ -6,6 +6,11 @@ import type { ModelFacts } from "./host.ts";
 import { kvBytes } from "./kv-plan.ts";
 
 /** What a model's plan counts. */
+/** Tokens of a model's answers together that room is kept for, where nobody says another number. */
+export const PLANNED_CONTEXT = 4096;
+/** Bytes of the budget that no model takes, where nobody says another number. */
+export const RESERVE_BYTES = 64 * 2 ** 20;
+
 export type MeasuredFacts = Pick<ModelFacts, "model" | "context" | "weightBytes" | "ownBytes" | "kv" | "scratchBytes">;
 
 export interface ResidencyItem {

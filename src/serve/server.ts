@@ -1,18 +1,23 @@
 // The server: a host, residents, lanes and routes put together, bound to an address, and taken down in order.
 // It does not know argv or where the engine runs.
+
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Server as NodeServer } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Answers, type Limits } from "./answers.ts";
 import type { Host } from "./host.ts";
-import { type AppOptions, makeApp } from "./http/app.ts";
+import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
 import type { Serving } from "./http/serving.ts";
+import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
 import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
 import { Metrics } from "./metrics.ts";
+import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
+import type { Job } from "./work/work-file.ts";
+import { openWorkStore } from "./work/work-store.ts";
 
 export interface ServerLimits extends Limits {
   readonly bodyBytes: number;
@@ -44,6 +49,11 @@ export interface ServerOptions {
   readonly lanes?: Partial<LaneOptions> | undefined;
   readonly limits?: Partial<ServerLimits> | undefined;
   readonly version: string;
+  /** The SQLite file of jobs and of finished parts of summaries; its folder must exist. Default: none is kept. */
+  readonly workFile?: string | undefined;
+  /** Callers may name public addresses to be read for summaries. Default: no. */
+  readonly mayFetch?: boolean | undefined;
+  readonly jobs?: (Partial<JobLimits> & { readonly atOnce?: number }) | undefined;
   /** Milliseconds between heartbeats of a stream on which nothing comes. Default 10,000. */
   readonly beatMs?: number | undefined;
   /** Bytes that all models, their answers and the reserve may take. Default: what is free before the first is opened. */
@@ -66,8 +76,8 @@ export interface ServerOptions {
   readonly onError?: AppOptions["onError"];
 }
 
-export const PLANNED_CONTEXT = 4096;
-export const RESERVE_BYTES = 64 * 2 ** 20;
+/** This process among all that ever held jobs. */
+const RUN = randomUUID();
 
 /** 11434 is Ollama's. */
 export const DEFAULT_PORT = 11435;
@@ -116,12 +126,40 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   metrics.read(lanes, () => host.memory());
   const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
   const onError = options.onError ?? (() => undefined);
+  const store = await openWorkStore(options.workFile ?? ":memory:");
+  const jobs = new Jobs({
+    ...{
+      store,
+      clock: Date.now,
+      every,
+      unique: randomUUID,
+      owner: { pid: process.pid, run: RUN },
+      limits: options.jobs,
+    },
+    atOnce: options.jobs?.atOnce ?? lanes.state().slots,
+    work: (job, signal) => answered(inner, job, signal),
+    onError: (id, error) => onError(id, error),
+    onEnd: (status) => metrics.jobEnded(status),
+  });
   const serving: Serving = {
-    ...{ host, residents, lanes, answers, metrics, limits, models: options.models, version: options.version },
+    ...{
+      host,
+      residents,
+      lanes,
+      answers,
+      metrics,
+      limits,
+      jobs,
+      store,
+      models: options.models,
+      version: options.version,
+    },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    mayFetch: options.mayFetch ?? false,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };
+  const inner = makeInner(serving);
   const app = makeApp(serving, {
     door: {
       hostname,
@@ -136,24 +174,37 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const server = createAdaptorServer({ fetch: app.fetch }) as NodeServer;
   server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
   server.headersTimeout = 10_000;
-  const bound = await listen(server, hostname, port);
+  const end = async (patienceMs?: number) => {
+    await close(server, patienceMs);
+    await jobs[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+    await host[Symbol.asyncDispose]();
+  };
   try {
+    const bound = await listen(server, hostname, port);
     // who asks meanwhile waits for the same loads; /health/ready says so
     for (const model of options.models)
       (await unlessAborted(residents.use(model), options.signal, `opening ${model}`))[Symbol.dispose]();
+    return {
+      url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
+      serving,
+      [Symbol.asyncDispose]: () => end(),
+    };
   } catch (error) {
-    await close(server, 0);
-    await host[Symbol.asyncDispose]();
+    await end(0);
     throw error;
   }
-  return {
-    url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
-    serving,
-    async [Symbol.asyncDispose]() {
-      await close(server);
-      await host[Symbol.asyncDispose]();
-    },
-  };
+}
+
+/** A job's request, through the routes. */
+async function answered(
+  inner: ReturnType<typeof makeInner>,
+  { id, caller, url, body }: Job,
+  signal: AbortSignal,
+): Promise<JobAnswer> {
+  const headers = { "content-type": "application/json", "x-irori-caller": caller, "x-request-id": id };
+  const response = await inner.fetch(new Request(`http://job${url}`, { method: "POST", body, headers, signal }));
+  return { status: response.status, body: await response.text() };
 }
 
 function listen(server: NodeServer, hostname: string, port: number): Promise<number> {

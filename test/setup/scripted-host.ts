@@ -1,6 +1,7 @@
 // A host that runs no model: a word a step at a pace that is set, loads that take what they are told to take, and counts of
 // all of it. It obeys signals and pauses as the engine does. It does not know what is tested with it.
 import { setTimeout as wait } from "node:timers/promises";
+import { EngineLostError } from "../../src/serve/engine-lost.ts";
 import type { Host, HostEvent, HostRequest, ModelFacts } from "../../src/serve/mod.ts";
 
 export interface Script {
@@ -14,6 +15,10 @@ export interface Script {
   readonly weightBytes?: (model: string) => number;
   /** Names of the store; default one, two. */
   readonly models?: readonly string[];
+  /** What is answered to a prompt that asks for JSON, in pieces of 16 characters; words where there is none. */
+  readonly answer?: (prompt: string, schema: object) => object | string;
+  /** Every so manieth answer is lost with its engine at its second word. */
+  readonly dieEvery?: number;
 }
 
 export class ScriptedHost implements Host {
@@ -22,6 +27,7 @@ export class ScriptedHost implements Host {
   /** Answers that run now. */
   running = 0;
   started = 0;
+  readonly #prompts: string[] = [];
   readonly #script: Script;
   constructor(script: Script = {}) {
     this.#script = script;
@@ -56,26 +62,33 @@ export class ScriptedHost implements Host {
         : "text" in prompt
           ? prompt.text
           : "";
-    return { ids: text.split(" ").map((_, i) => i), tail: "" };
+    const ids = text.split(/\s+/).map((_, i) => i);
+    ids[0] = this.#prompts.push(text) - 1; // told again by `generate`, which gets no text
+    return { ids, tail: "" };
   }
   async *generate(
     _model: string,
     request: HostRequest,
     call: Parameters<Host["generate"]>[2] = {},
   ): AsyncGenerator<HostEvent, void> {
-    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity } = this.#script;
+    const { stepMs = 0, prefillMs = 0, cutAfter = Infinity, dieEvery = Infinity, answer } = this.#script;
     this.running++;
-    this.started++;
+    const isLost = ++this.started % dieEvery === 0;
     try {
       await wait(prefillMs);
       let text = "";
       const ids: number[] = [];
-      for (let i = 0; i < request.maxTokens && !call.signal?.aborted; i++) {
+      const { format } = request;
+      const made =
+        format?.kind === "schema" && answer?.(this.#prompts[request.ids[0] ?? 0] ?? "", format.schema as object);
+      const pieces = made && ((typeof made === "string" ? made : JSON.stringify(made)).match(/.{1,16}/gsu) ?? []);
+      for (let i = 0; i < (pieces ? pieces.length : request.maxTokens) && !call.signal?.aborted; i++) {
         await call.pause?.resumed(call.signal, "the answer", () => undefined).catch(() => undefined);
         await wait(stepMs);
         if (call.signal?.aborted) break;
         if (i >= cutAfter) return;
-        const word = `w${i} `;
+        if (isLost && i === 1) throw new EngineLostError("the script says so");
+        const word = pieces ? (pieces[i] ?? "") : `w${i} `;
         text += word;
         ids.push(i);
         yield { type: "token", id: i, text: word };
@@ -90,7 +103,7 @@ export class ScriptedHost implements Host {
           hasBos: false,
           seed: request.seed,
         },
-        stop: call.signal?.aborted ? "cancelled" : "length",
+        stop: call.signal?.aborted ? "cancelled" : pieces ? "stop" : "length",
         timings: { openMs: 0, prefillMs, decodeMs: stepMs * ids.length, firstTokenMs: prefillMs, tokensPerSecond: 0 },
       };
     } finally {

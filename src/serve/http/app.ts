@@ -5,6 +5,7 @@ import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
+import { jobRoutes } from "./jobs.ts";
 import { ollamaRoutes } from "./ollama.ts";
 import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
@@ -12,6 +13,7 @@ import { getModel, getModels, postEmbeddings } from "./openai-embeddings.ts";
 import { chatSchema, completionSchema, embeddingSchema } from "./openai-schema.ts";
 import { openApiOf } from "./openapi.ts";
 import type { Ctx, Env, Serving } from "./serving.ts";
+import { summaryRoutes } from "./summaries.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE" | "PUT" | "HEAD";
@@ -28,6 +30,8 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/v1/models", serve: getModels },
   { method: "GET", path: "/v1/models/:model", serve: getModel },
   ...ollamaRoutes,
+  ...jobRoutes,
+  ...summaryRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },
@@ -38,6 +42,24 @@ const routes: readonly Route[] = [
   { method: "GET", path: "/openapi.json", serve: async ({ version }, c) => c.json(openApiOf(routes, version)) },
   { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
 ];
+
+/** The routes without the door, for jobs: whoever asks was let in when the job was submitted, and is told of by a header. */
+export function makeInner(serving: Serving): Hono<Env> {
+  const app = new Hono<Env>();
+  app.use(async (c, next) => {
+    c.set("requestId", c.req.header("x-request-id") ?? serving.unique());
+    c.set("caller", { name: c.req.header("x-irori-caller") ?? "anonymous", lanes: ["batch"] });
+    await next();
+  });
+  for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
+  app.notFound(notFound);
+  app.onError((error, c) => {
+    const facts = factsOfError(error);
+    if (facts.status >= 500) serving.onStreamError(c.get("requestId"), error);
+    return told(c, facts);
+  });
+  return app;
+}
 
 export interface AppOptions {
   readonly door: DoorOptions;
@@ -85,19 +107,21 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
     }),
   );
   for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
-  app.notFound((c) => {
-    const error = new HttpError(404, "not-found", {
-      what: `there is no ${c.req.method} ${c.req.path} here`,
-      next: "docs/serve.md lists what there is",
-    });
-    return told(c, factsOfError(error));
-  });
+  app.notFound(notFound);
   app.onError((error, c) => {
     const facts = factsOfError(error);
     if (facts.status >= 500) options.onError?.(c.get("requestId"), error);
     return told(c, facts);
   });
   return app;
+}
+
+function notFound(c: Ctx): Response {
+  const error = new HttpError(404, "not-found", {
+    what: `there is no ${c.req.method} ${c.req.path} here`,
+    next: "docs/serve.md lists what there is",
+  });
+  return told(c, factsOfError(error));
 }
 
 /** Ready where every model that is served is open and warm. */
@@ -107,12 +131,19 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 }
 
 /** Lanes, models and memory, as `irori ps` shows them. */
-async function statusOf({ residents, lanes, host, version }: Serving) {
+async function statusOf({ residents, lanes, host, version, jobs }: Serving) {
   const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
     ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
   }));
-  return { version, lanes: lanes.state(), models, loads: residents.loads(), memory: await host.memory() };
+  return {
+    version,
+    lanes: lanes.state(),
+    models,
+    loads: residents.loads(),
+    memory: await host.memory(),
+    jobs: await jobs.counts(),
+  };
 }
 export type ServerStatus = Awaited<ReturnType<typeof statusOf>>;
 

@@ -4,10 +4,12 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { Answers, Limits } from "../answers.ts";
 import type { Host } from "../host.ts";
+import type { Jobs } from "../jobs.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Residents } from "../residents.ts";
+import type { WorkStore } from "../work/work-store.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
 import { sse } from "./stream.ts";
 
@@ -24,6 +26,11 @@ export interface Serving {
   readonly lanes: Lanes;
   readonly answers: Answers;
   readonly metrics: Metrics;
+  readonly jobs: Jobs;
+  /** Finished parts of summaries, and jobs. */
+  readonly store: WorkStore;
+  /** Callers may name public addresses to be read. */
+  readonly mayFetch: boolean;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
