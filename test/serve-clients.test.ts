@@ -75,10 +75,14 @@ test("the curl lines of docs/serve.md do what they say", async (t) => {
   const blocks = [...text.matchAll(/```sh\n(.*?)```/gs)].map(([, block]) => (block as string).replaceAll("\\\n", " "));
   const lines = blocks.flatMap((block) => block.split("\n")).filter((line) => line.startsWith("curl "));
   assert.ok(lines.length > 0);
+  let job = ""; // what a reader puts in the place of ID: the job that was submitted last
   for (const line of lines) {
-    const command = line.replaceAll("http://127.0.0.1:11435", server.url).replace(/^curl/, "curl -sS --fail-with-body");
+    const own = line.replaceAll("http://127.0.0.1:11435", server.url).replace("/jobs/ID", `/jobs/${job}`);
+    const command = own.replace(/^curl/, "curl -sS --fail-with-body");
     const { stdout } = await promisify(execFile)("sh", ["-c", command]);
-    assert.equal(typeof JSON.parse(stdout), "object", line);
+    const told = JSON.parse(stdout) as { readonly id?: string };
+    assert.equal(typeof told, "object", line);
+    if (line.includes("/irori/jobs ")) job = told.id as string;
   }
   return undefined;
 });
