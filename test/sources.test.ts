@@ -501,3 +501,15 @@ test("terms are asked once and noted", async () => {
   await pulledWhole(store, "tiny");
   assert.deepEqual(asked, ["tiny https://example.org/terms"]);
 });
+
+test("terms can be asked for before anything is fetched, and not again", async () => {
+  const terms = { name: "the Terms", url: "https://example.org/other" };
+  const store = await open({ catalog: [{ ...entry(plain()), terms }] });
+  await assert.rejects(store.requireTerms("tiny", {}), says("bad-input", /the Terms/));
+  let asked = 0;
+  await store.requireTerms("tiny", { acceptsTerms: () => ++asked > 0 });
+  assert.equal(server.log.length, 0);
+  await pulledWhole(store, "tiny");
+  await store.requireTerms("tiny", { acceptsTerms: () => ++asked > 0 });
+  assert.equal(asked, 1);
+});

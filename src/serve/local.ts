@@ -8,6 +8,7 @@ import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { Residents } from "./residents.ts";
 import { answersWriter, keptIn } from "./summaries/answers-writer.ts";
 import type { SummarizeOptions } from "./summaries/summarize.ts";
+import { after } from "./timers.ts";
 import { openWorkStore } from "./work/work-store.ts";
 
 export interface SummarizerOptions {
@@ -25,10 +26,6 @@ export interface SummarizerOptions {
 export async function openSummarizer(options: SummarizerOptions): Promise<SummarizeOptions & AsyncDisposable> {
   const { host, model, atOnce = 4, signal } = options;
   const now = () => performance.now();
-  const after = (ms: number, then: () => void) => {
-    const timer = setTimeout(then, ms);
-    return () => clearTimeout(timer);
-  };
   const residents = new Residents({
     ...{
       host,

@@ -1,10 +1,12 @@
 // The engine in a child process, as a Host: started, watched, started again with its models open when it dies.
 // It does not know lanes or HTTP. Calls in flight when it dies fail with EngineLostError; the server goes on.
+
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { IroriError } from "../base/mod.ts";
 import { EngineLostError } from "./engine-lost.ts";
 import type { Host, HostCall, HostEvent, HostRequest, MemoryUse, ModelFacts } from "./host.ts";
+import { told } from "./told.ts";
 import { type EngineSetting, type FromEngine, fromWire, type Operation, type ToEngine } from "./wire.ts";
 
 export interface ProcessHostOptions extends EngineSetting {
@@ -194,34 +196,9 @@ export class ProcessHost implements Host {
 
   async *generate(model: string, request: HostRequest, call: HostCall = {}): AsyncGenerator<HostEvent, void> {
     const child = await this.#ready;
-    const left = new AbortController();
-    const signal = call.signal ? AbortSignal.any([call.signal, left.signal]) : left.signal;
-    const events: HostEvent[] = [];
-    let wake = Promise.withResolvers<void>();
-    let [isDone, failure] = [false, undefined as unknown];
-    const onEvent = (event: HostEvent) => {
-      events.push(event);
-      wake.resolve();
-    };
-    this.#send(child, "generate", [model, request], { signal, pause: call.pause, onEvent })
-      .catch((error: unknown) => {
-        failure = error;
-      })
-      .finally(() => {
-        isDone = true;
-        wake.resolve();
-      });
-    try {
-      for (;;) {
-        for (let event = events.shift(); event; event = events.shift()) yield event;
-        if (isDone) break;
-        await wake.promise;
-        wake = Promise.withResolvers();
-      }
-      if (failure !== undefined) throw failure;
-    } finally {
-      left.abort();
-    }
+    yield* told<HostEvent>(call.signal, (onEvent, signal) =>
+      this.#send(child, "generate", [model, request], { signal, pause: call.pause, onEvent }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,6 +16,7 @@ import { Lanes } from "./lanes.ts";
 import { Metrics } from "./metrics.ts";
 import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
+import { after, every } from "./timers.ts";
 import type { Job } from "./work/work-file.ts";
 import { openWorkStore } from "./work/work-store.ts";
 
@@ -229,15 +230,4 @@ async function close(server: NodeServer, patienceMs = 5000): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), patienceMs);
   await promise;
   clearTimeout(timer);
-}
-
-function after(ms: number, then: () => void): () => void {
-  const timer = setTimeout(then, Math.min(ms, 2 ** 31 - 1));
-  timer.unref();
-  return () => clearTimeout(timer);
-}
-function every(ms: number, then: () => void): () => void {
-  const timer = setInterval(then, ms);
-  timer.unref();
-  return () => clearInterval(timer);
 }

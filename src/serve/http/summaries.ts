@@ -1,10 +1,12 @@
 // POST /irori/summaries: texts of any length, one or many, whole or with progress as a stream. It does not know how summaries are made.
+
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { IroriError, type ProgressEvent } from "../../base/mod.ts";
 import { answersWriter, keptIn } from "../summaries/answers-writer.ts";
 import { fetchText } from "../summaries/fetch-text.ts";
 import { type Document, type SummarizeOptions, summarize, summarizeMany } from "../summaries/summarize.ts";
+import { told } from "../told.ts";
 import type { Route } from "./app.ts";
 import { HttpError } from "./errors.ts";
 import { bodyOf, type Ctx, laneOf, leavingOf, modelOf, type Serving, streamOf, unknownFields } from "./serving.ts";
@@ -84,35 +86,11 @@ interface Made {
 
 /** Progress as it comes, then the result. */
 async function* made(serving: Serving, c: Ctx, given: Made): AsyncGenerator<readonly [Event, number], void> {
-  const events: Event[] = [];
-  let wake = Promise.withResolvers<void>();
-  const tell = (event: Event) => {
-    events.push(event);
-    wake.resolve();
-  };
-  const stopping = new AbortController();
-  const signal = AbortSignal.any([given.signal, stopping.signal]);
-  let [isDone, failure] = [false, undefined as unknown];
-  result(serving, c, { ...given, signal }, (progress) => tell({ type: "progress", progress }))
-    .then((value) => tell({ type: "result", value }))
-    .catch((error: unknown) => {
-      failure = error;
-    })
-    .finally(() => {
-      isDone = true;
-      wake.resolve();
-    });
-  try {
-    for (;;) {
-      for (let event = events.shift(); event; event = events.shift()) yield [event, 0];
-      if (isDone) break;
-      await wake.promise;
-      wake = Promise.withResolvers();
-    }
-    if (failure !== undefined) throw failure;
-  } finally {
-    stopping.abort();
-  }
+  const events = told<Event>(given.signal, async (tell, signal) => {
+    const onProgress = (progress: ProgressEvent): void => tell({ type: "progress", progress });
+    tell({ type: "result", value: await result(serving, c, { ...given, signal }, onProgress) });
+  });
+  for await (const event of events) yield [event, 0];
 }
 
 async function result(
