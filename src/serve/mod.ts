@@ -33,4 +33,5 @@ export {
 export type { Kept, SummaryWriter } from "./summaries/asking.ts";
 export { fetchText } from "./summaries/fetch-text.ts";
 export { type Summary, type SummaryReport, summaryText } from "./summaries/report.ts";
-export { type Summaries, type SummarizeOptions, summarize, summarizeMany } from "./summaries/summarize.ts";
+export { type SummarizeOptions, summarize } from "./summaries/summarize.ts";
+export { type Summaries, summarizeMany } from "./summaries/summarize-many.ts";

@@ -1,11 +1,13 @@
 // A summary of a text of any length: split, read part by part, reduced until it fits, with an account of every byte. Never truncates: what
 // does not fit is reduced again, what cannot be is an error. It does not know HTTP, files or who writes.
+
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { IroriError, type OnProgress } from "../../base/mod.ts";
 import type { ChatMessage } from "../../text/mod.ts";
 import { type Answered, Asking, type AskingOptions, type Kept, NoAnswerError, type SummaryWriter } from "./asking.ts";
 import { languageOf } from "./gates.ts";
+import { inOrder } from "./in-order.ts";
 import { type Asked, messagesFor, numberedPassages, numberedPoints, type Point, pointCharacters } from "./prompts.ts";
 import {
   type Bullet,
@@ -450,56 +452,3 @@ const tooLong = (points: number, level: number): IroriError =>
     what: `${points} points do not get shorter at reduce level ${level}`,
     next: "take a model with a longer context, or one that summarises better",
   });
-
-/** Results in the order of the items, so many worked on at once. The first failure ends it. */
-async function inOrder<T, R>(items: readonly T[], atOnce: number, work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  let hasFailed = false;
-  const worker = async () => {
-    while (next < items.length && !hasFailed) {
-      const at = next++;
-      try {
-        results[at] = await work(items[at] as T);
-      } catch (error) {
-        hasFailed = true;
-        throw error;
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
-  return results;
-}
-
-export interface Document {
-  readonly id: string;
-  readonly text: string;
-}
-export interface Summaries {
-  /** In the documents' order, without those that failed. */
-  readonly responses: readonly ({ readonly id: string } & Summary)[];
-  readonly errors: readonly { readonly id: string; readonly code: string; readonly message: string }[];
-}
-
-/** Many texts, one after another; one that fails does not stop the others. Throws "bad-input" for an id that comes twice. */
-export async function summarizeMany(
-  documents: readonly Document[],
-  options: SummarizeOptions & { readonly documentsAtOnce?: number },
-): Promise<Summaries> {
-  const ids = new Set(documents.map(({ id }) => id));
-  if (ids.size < documents.length)
-    throw new IroriError("bad-input", { what: "ids of documents", got: "one twice", wanted: "each once" });
-  const responses: ({ id: string } & Summary)[] = [];
-  const errors: { id: string; code: string; message: string }[] = [];
-  await inOrder(documents, options.documentsAtOnce ?? 2, async ({ id, text }) => {
-    try {
-      responses.push({ id, ...(await summarize(text, options)) });
-    } catch (error) {
-      if (options.signal?.aborted || !(error instanceof IroriError)) throw error;
-      errors.push({ id, code: error.code, message: error.message });
-    }
-  });
-  const order = new Map(documents.map(({ id }, i) => [id, i]));
-  const byOrder = (a: { id: string }, b: { id: string }) => (order.get(a.id) ?? 0) - (order.get(b.id) ?? 0);
-  return { responses: responses.sort(byOrder), errors: errors.sort(byOrder) };
-}
