@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { seededRandom } from "../src/base/mod.ts";
+import { rotate } from "../src/engine/own-blocks.ts";
 import type { Graph, Value } from "../src/tensor/mod.ts";
 import * as t from "../src/tensor/mod.ts";
 import {
@@ -31,6 +32,12 @@ const whole = (rows: number, columns: number): Array_ =>
     [rows, columns],
     Array.from({ length: rows * columns }, (_, i) => (i % 32 === 0 ? 127 : Math.floor(255 * random.next()) - 127)),
   );
+/** Of the same kind once its blocks are rotated. */
+function wholeTurned(rows: number, columns: number): Array_ {
+  const { shape, data } = whole(rows, columns);
+  rotate(data as Float32Array);
+  return { shape, data };
+}
 const bytes = (...shape: number[]): Array_ => ({
   shape,
   data: Uint8Array.from({ length: size(shape) }, () => Math.floor(256 * random.next())),
@@ -44,13 +51,21 @@ interface Example {
 }
 const f32 = (name: string, ...shape: t.Dim[]): Value => t.input(name, "float32", shape);
 
-function blocks(name: string, rows: number, columns: number, bits: 4 | 8, hasMin: boolean, zero: number) {
+function blocks(
+  name: string,
+  rows: number,
+  columns: number,
+  bits: 4 | 8,
+  hasMin: boolean,
+  zero: number,
+  isRotated = false,
+) {
   const count = columns / 32;
   const value = t.dequantize(
     t.weight(`${name}#codes`, "uint8", [rows, count, 4 * bits]),
     t.weight(`${name}#scales`, "float32", [rows, count]),
     hasMin ? t.weight(`${name}#mins`, "float32", [rows, count]) : undefined,
-    { bits, block: 32, zero },
+    { bits, block: 32, zero, isRotated },
   );
   const values: Values = {
     [`${name}#codes`]: bytes(rows, count, 4 * bits),
@@ -114,6 +129,7 @@ function cachedRow(options: Partial<t.AttentionOptions> = {}, isApart = false, i
 
 const x = f32("x", "T", 32);
 const wide = f32("x", "T", 64);
+const turned = f32("turned", "T", 64);
 const norm = (a: Value): Value => t.rmsNorm(a, f32("w", 32), 1e-5);
 
 /** For each entry of the list of fusions, a Graph that it changes. */
@@ -124,16 +140,20 @@ const examples: Readonly<Record<string, () => Example>> = {
     values: { x: uniform(3, 32), w: uniform(8, 32) },
   }),
   "gather of quantised rows": () => {
-    const table = blocks("table", 6, 64, 8, true, 100);
+    const [table, rotated] = [blocks("table", 6, 64, 8, true, 100), blocks("rotated", 6, 64, 8, false, 128, true)];
+    const ids = t.input("ids", "int64", ["T"]);
     return {
-      outputs: { y: t.gather(table.value, t.input("ids", "int64", ["T"])) },
-      values: { ...table.values, ids: ints([3], [5, 0, 5]) },
+      outputs: { y: t.gather(table.value, ids), rotated: t.gather(rotated.value, ids) },
+      values: { ...table.values, ...rotated.values, ids: ints([3], [5, 0, 5]) },
     };
   },
   "quantised linears of one input": () => {
     const [a, b] = [blocks("a", 8, 64, 4, true, 0), blocks("b", 16, 64, 4, true, 0)];
+    const [c, d] = [blocks("c", 8, 64, 8, false, 128, true), blocks("d", 16, 64, 8, false, 128, true)];
     const [ya, yb] = t.linears(wide, [a.value, b.value]) as [Value, Value];
-    return { outputs: { ya, yb }, values: { ...a.values, ...b.values, x: whole(3, 64) } };
+    const [yc, yd] = t.linears(turned, [c.value, d.value]) as [Value, Value];
+    const values = { ...a.values, ...b.values, ...c.values, ...d.values };
+    return { outputs: { ya, yb, yc, yd }, values: { ...values, x: whole(3, 64), turned: wholeTurned(3, 64) } };
   },
   "linears apart": () => {
     const [ya, yb] = t.linears(x, [f32("a", 4, 32), f32("b", 5, 32)]) as [Value, Value];
@@ -145,7 +165,7 @@ const examples: Readonly<Record<string, () => Example>> = {
   },
   "quantised linear": () => {
     const outputs: Record<string, Value> = {};
-    const values: Record<string, Array_> = { x: whole(3, 64) };
+    const values: Record<string, Array_> = { x: whole(3, 64), turned: wholeTurned(3, 64) };
     for (const [bits, hasMin, zero] of [
       [4, false, 8],
       [4, true, 0],
@@ -156,6 +176,9 @@ const examples: Readonly<Record<string, () => Example>> = {
       const w = blocks(`w${bits}${hasMin}${zero}`, 16, 64, bits, hasMin, zero);
       Object.assign(values, w.values);
       outputs[`y${bits}${hasMin}${zero}`] = t.linear(wide, w.value);
+      const own = blocks(`t${bits}${hasMin}${zero}`, 16, 64, bits, hasMin, zero, true);
+      Object.assign(values, own.values);
+      outputs[`t${bits}${hasMin}${zero}`] = t.linear(turned, own.value);
     }
     return { outputs, values };
   },

@@ -5,7 +5,7 @@
 import type { BlockType } from "../checkpoint/mod.ts";
 import type { BlockFormat } from "../tensor/mod.ts";
 import type { Extent, StoredTensor } from "./manifest.ts";
-import { type BlockError, noError, quantize4, quantize8, quantize8WithMin } from "./own-blocks.ts";
+import { type BlockError, noError, quantize4, quantize8, rotate } from "./own-blocks.ts";
 
 /** Arrays that are used again for the next piece: what is allocated anew for each waits for the collector. */
 export class Scratch {
@@ -84,25 +84,30 @@ export function exactCoding(type: BlockType): Coding {
   };
 }
 
-/** Blocks of 32 by rounding, of whatever numbers the checkpoint has; 4-bit ones always have a min. */
-export function ownCoding(type: BlockType, bits: 4 | 8, hasMin: boolean): Coding {
+/**
+ * Blocks of 32 by rounding, of whatever numbers the checkpoint has: 8-bit ones of the rotated rows, 4-bit ones with a min of the rows
+ * as they are (numbers that were quantised before lie on grids of few steps, which a rotation would lose).
+ */
+export function ownCoding(type: BlockType, bits: 4 | 8): Coding {
   const floats = floatCoding(type);
   const error = noError();
   const block = 32;
+  const isRotated = bits === 8;
   return {
-    ...blockArrays({ bits, block, zero: hasMin ? 0 : 128 }, hasMin),
+    ...blockArrays({ bits, block, ...(isRotated ? { zero: 128, isRotated } : { zero: 0 }) }, !isRotated),
     isExact: false,
     error,
     encode: (rows, elements, scratch) => {
       const [values] = floats.encode(rows, elements, scratch) as [Float32Array];
       const codes = scratch.bytes("codes", (elements * bits) / 8);
       const scales = scratch.floats("scales", elements / block);
-      if (!hasMin) {
+      if (isRotated) {
+        rotate(values);
         quantize8(values, codes, scales, error);
         return [codes, scales];
       }
       const mins = scratch.floats("mins", elements / block);
-      (bits === 4 ? quantize4 : quantize8WithMin)(values, codes, scales, mins, error);
+      quantize4(values, codes, scales, mins, error);
       return [codes, scales, mins];
     },
   };
@@ -110,7 +115,7 @@ export function ownCoding(type: BlockType, bits: 4 | 8, hasMin: boolean): Coding
 
 /** What all codings of blocks have in common. */
 function blockArrays(format: BlockFormat, hasMin: boolean): Pick<Coding, "arrays" | "form" | "stored"> {
-  const { bits, block } = format;
+  const { bits, block, isRotated } = format;
   const scale = 4 / block;
   return {
     arrays: [
@@ -118,7 +123,7 @@ function blockArrays(format: BlockFormat, hasMin: boolean): Pick<Coding, "arrays
       { part: "scales", bytesPerElement: scale },
       ...(hasMin ? [{ part: "mins", bytesPerElement: scale } as const] : []),
     ],
-    form: `${bits} bit, blocks of ${block}${hasMin ? " with a min" : ""}`,
+    form: `${bits} bit, ${isRotated ? "rotated " : ""}blocks of ${block}${hasMin ? " with a min" : ""}`,
     stored: (shape, [codes, scales, mins]) => ({
       ...{ shape, format, codes: codes as Extent, scales: scales as Extent },
       ...(mins !== undefined && { mins }),

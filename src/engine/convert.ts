@@ -32,7 +32,7 @@ export async function convertWeights(
   const wanted = locateAll(checkpoint, family, config);
   const total = wanted.reduce((sum, { shape }) => sum + product(shape), 0);
   const target = { file, scratch: new Scratch() };
-  const how = { family, config, form, hasMins: await isNearerWithMins(checkpoint, wanted, { family, config, form }) };
+  const how = { family, config, form };
   let done = 0;
   for (const weight of wanted) {
     const type = checkpoint.typeOf(weight.info.name);
@@ -64,22 +64,13 @@ interface Wanted {
   readonly form: Form;
 }
 
-interface How extends Wanted {
-  /** 8-bit blocks of our own have a min each. */
-  readonly hasMins: boolean;
-}
-
-function planOf(type: BlockType, weight: Located, how: How): Plan {
+function planOf(type: BlockType, weight: Located, how: Wanted): Plan {
   const kind = kindOf(type, weight, how);
   const isTransposed = kind !== "floats" && weight.isInOut;
   const isTurned = weight.isTransposed !== isTransposed;
   const read = isTurned ? float32 : type; // what is turned is turned as floats
   const coding =
-    kind === "exact"
-      ? exactCoding(type)
-      : kind === "floats"
-        ? floatCoding(read, weight.offset)
-        : ownCoding(read, kind, kind === 4 || how.hasMins);
+    kind === "exact" ? exactCoding(type) : kind === "floats" ? floatCoding(read, weight.offset) : ownCoding(read, kind);
   return { coding, isTurned, isTransposed };
 }
 
@@ -98,34 +89,9 @@ function kindOf(type: BlockType, weight: Located, { family, config, form }: Want
   return form === "blocks" || width % 32 !== 0 ? "floats" : most;
 }
 
-/** Values of each tensor that are tried both ways, and how much nearer mins must bring them to be worth their bytes. */
-const SAMPLE = 4096;
-const WORTH = 0.7;
-
-/** Whether 8-bit blocks with mins are much nearer, over all tensors: numbers that were quantised before lie on such grids. */
-async function isNearerWithMins(checkpoint: Checkpoint, all: readonly Located[], wanted: Wanted): Promise<boolean> {
-  const scratch = new Scratch();
-  const sums = [0, 0];
-  for (const weight of all) {
-    const type = checkpoint.typeOf(weight.info.name);
-    if (kindOf(type, weight, wanted) !== 8) continue;
-    const sampled =
-      Math.min(SAMPLE, product(weight.shape)) - (Math.min(SAMPLE, product(weight.shape)) % type.blockSize);
-    const bytes = new Uint8Array((sampled / type.blockSize) * type.blockBytes);
-    await checkpoint.readPart(weight.info.name, 0, bytes);
-    for (const [i, hasMin] of [false, true].entries()) {
-      const coding = ownCoding(type, 8, hasMin);
-      coding.encode(bytes, sampled - (sampled % 32), scratch);
-      sums[i] = (sums[i] as number) + (coding.error?.differences ?? 0) / Math.max(coding.error?.values ?? 0, 1e-30);
-    }
-  }
-  const [without = 0, withMins = 0] = sums;
-  return Math.sqrt(withMins) < WORTH * Math.sqrt(without);
-}
-
 /** Bytes of the weights file that `convertWeights` would write, but for its gaps. */
 export function convertedBytes(checkpoint: Checkpoint, family: Family, config: Config, form: Form): number {
-  const how = { family, config, form, hasMins: true }; // the larger ones
+  const how = { family, config, form };
   const bytes = (weight: Located): number =>
     product(weight.shape) * bytesPerElement(planOf(checkpoint.typeOf(weight.info.name), weight, how).coding);
   return locateAll(checkpoint, family, config).reduce((sum, each) => sum + bytes(each), 0);

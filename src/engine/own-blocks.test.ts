@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { seededRandom } from "../base/mod.ts";
-import { noError, quantize4, quantize8, quantize8WithMin } from "./own-blocks.ts";
+import { noError, quantize4, quantize8, rotate } from "./own-blocks.ts";
 
 const blocks = fc
   .array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: 32, maxLength: 96 })
@@ -42,19 +42,21 @@ test("8 bit: every value is within half a step, and codes are around 128", () =>
   );
 });
 
-test("8 bit with a min: every value is within half a step of the block's range", () => {
+test("a rotation keeps lengths and undoes itself, and spreads one large value over its block", () => {
   fc.assert(
     fc.property(blocks, (values) => {
-      const codes = new Uint8Array(values.length);
-      const [scales, mins] = [new Float32Array(values.length / 32), new Float32Array(values.length / 32)];
-      quantize8WithMin(values, codes, scales, mins, noError());
-      values.forEach((value, i) => {
-        const scale = scales[i >> 5] as number;
-        const back = scale * (codes[i] as number) + (mins[i >> 5] as number);
-        assert.ok(Math.abs(value - back) <= scale * 0.5 + 1e-6);
-      });
+      const turned = values.slice();
+      rotate(turned);
+      const zeros = new Float32Array(values.length);
+      assert.ok(Math.abs(squares(turned, zeros) - squares(values, zeros)) < 1e-4 * (1 + squares(values, zeros)));
+      rotate(turned);
+      assert.ok(squares(turned, values) < 1e-9 * (1 + squares(values, zeros)));
     }),
   );
+  const one = new Float32Array(32);
+  one[5] = 1;
+  rotate(one);
+  assert.deepEqual(new Set(one.map(Math.abs)), new Set([Math.fround(1 / Math.sqrt(32))]));
 });
 
 test("4 bit: never further than the line through the ends, and what it tells of its error is so", () => {

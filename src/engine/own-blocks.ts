@@ -1,5 +1,5 @@
 // Blocks of our own making for weights that come as floats: round to nearest, 32 values a block, and what it costs.
-// 8 bit: a scale, and a minimum where that is much nearer. 4 bit: a scale and a minimum, fitted to the codes. It does not know files.
+// 8 bit: a scale, of rotated values. 4 bit: a scale and a minimum, fitted to the codes. It does not know files.
 
 const BLOCK = 32;
 
@@ -20,6 +20,21 @@ function note(error: BlockError, differences: number, values: number): void {
   if (values > 0) error.worst = Math.max(error.worst, Math.sqrt(differences / values));
 }
 
+/** In place, each block times the orthonormal Hadamard matrix of Sylvester's order (`rotateBlocks` of tensor/), by butterflies. */
+export function rotate(values: Float32Array): void {
+  const share = 1 / Math.sqrt(BLOCK);
+  for (let start = 0; start < values.length; start += BLOCK) {
+    for (let half = 1; half < BLOCK; half *= 2)
+      for (let pair = start; pair < start + BLOCK; pair += 2 * half)
+        for (let i = pair; i < pair + half; i++) {
+          const [a, b] = [values[i] as number, values[i + half] as number];
+          values[i] = a + b;
+          values[i + half] = a - b;
+        }
+    for (let i = start; i < start + BLOCK; i++) values[i] = (values[i] as number) * share;
+  }
+}
+
 /** value ≈ scale · (code − 128): codes 1 to 255. */
 export function quantize8(values: Float32Array, codes: Uint8Array, scales: Float32Array, error: BlockError): void {
   for (let start = 0, b = 0; start < values.length; start += BLOCK, b++) {
@@ -34,37 +49,6 @@ export function quantize8(values: Float32Array, codes: Uint8Array, scales: Float
       const code = Math.round(value * inverse);
       codes[i] = code + 128;
       differences += (value - scale * code) ** 2;
-      squares += value * value;
-    }
-    note(error, differences, squares);
-  }
-}
-
-/** value ≈ scale · code + min: codes 0 to 255 over the block's whole range. */
-export function quantize8WithMin(
-  values: Float32Array,
-  codes: Uint8Array,
-  scales: Float32Array,
-  mins: Float32Array,
-  error: BlockError,
-): void {
-  for (let start = 0, b = 0; start < values.length; start += BLOCK, b++) {
-    let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-    for (let i = start; i < start + BLOCK; i++) {
-      const value = values[i] as number;
-      if (value < least) least = value;
-      if (value > most) most = value;
-    }
-    scales[b] = (most - least) / 255;
-    mins[b] = least;
-    const scale = scales[b] as number;
-    const inverse = scale === 0 ? 0 : 1 / scale;
-    let [differences, squares] = [0, 0];
-    for (let i = start; i < start + BLOCK; i++) {
-      const value = values[i] as number;
-      const code = Math.min(255, Math.round((value - least) * inverse));
-      codes[i] = code;
-      differences += (value - (scale * code + least)) ** 2;
       squares += value * value;
     }
     note(error, differences, squares);

@@ -16,6 +16,7 @@ import {
   isLinears,
   isMixHeads,
   linear,
+  rotateBlocks,
   untransposed,
   weightsMultiplied,
 } from "./linear.ts";
@@ -43,8 +44,12 @@ const headsTogether: Rule = ({ node, inputs }) => (isMixHeads(node) ? node.op.bo
 
 const formatOf = (node: Node): BlockFormat => node.attrs as unknown as BlockFormat;
 
-/** x · dequantize(W)ᵀ → a product of integer blocks, plus block sums of x times what the blocks are offset by. */
-function blockLinear(x: Value, parts: readonly Value[], format: BlockFormat): Value {
+/**
+ * x · dequantize(W)ᵀ → a product of integer blocks, plus block sums of x times what the blocks are offset by. Where the blocks are
+ * of the rotated weight, x is rotated instead.
+ */
+function blockLinear(plain: Value, parts: readonly Value[], format: BlockFormat): Value {
+  const x = format.isRotated ? rotateBlocks(plain, format.block) : plain;
   const [codes, scales, mins] = parts as [Value, Value, Value | undefined];
   const product = blockProduct(x, codes, scales, format);
   const shift = centreOf(format.bits) - format.zero;

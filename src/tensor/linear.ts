@@ -90,13 +90,46 @@ export interface BlockFormat {
   readonly bits: 4 | 8;
   readonly block: number;
   readonly zero: number;
+  /** The blocks are those of the rotated weight: `rotateBlocks` of what they decode to is the weight. */
+  readonly isRotated?: boolean;
 }
 
 /** A format whose zero is the kernel's own. */
-export type CentredFormat = Omit<BlockFormat, "zero">;
+export type CentredFormat = Omit<BlockFormat, "zero" | "isRotated">;
+
+/** The orthonormal Hadamard matrix of Sylvester's order [size, size], its own inverse: ±1/√size, size a power of two. */
+function hadamard(size: number): Value {
+  const sign = (i: number, j: number): number => {
+    let odd = 0;
+    for (let both = i & j; both > 0; both >>= 1) odd ^= both & 1;
+    return odd === 1 ? -1 : 1;
+  };
+  const values = Float32Array.from({ length: size * size }, (_, at) => sign(Math.floor(at / size), at % size));
+  return constant(
+    values.map((value) => value / Math.sqrt(size)),
+    [size, size],
+  );
+}
+
+const rotateBlocksOp = defineFunction(
+  "rotateBlocks",
+  ([x], attrs) => {
+    const { shape } = x as Value;
+    const block = attrs.block as number;
+    const blocks = reshape(x as Value, [...shape.slice(0, -1), (shape.at(-1) as number) / block, block]);
+    return [reshape(matmul(blocks, hadamard(block)), shape)];
+  },
+  { rowwise: () => "first" },
+);
+/**
+ * Each block of consecutive columns of x [..., K] times the Hadamard matrix, which undoes itself: products of two rotated rows are
+ * those of the rows, and one large value is spread over its block, so that rounding a block to few steps costs less
+ * (QuaRot, Ashkboos et al. 2024).
+ */
+export const rotateBlocks = (x: Value, block: number): Value => apply(rotateBlocksOp, [x], { block });
 
 const dequantizeOp = defineFunction("dequantize", ([codes, scales, mins], attrs) => {
-  const { bits, block, zero } = attrs as unknown as BlockFormat;
+  const { bits, block, zero, isRotated } = attrs as unknown as BlockFormat;
   const lead = (scales as Value).shape;
   const packed = codes as Value;
   const low = bits === 8 ? packed : bitAnd(packed, constant(Uint8Array.of(15), []));
@@ -106,7 +139,8 @@ const dequantizeOp = defineFunction("dequantize", ([codes, scales, mins], attrs)
   const centred = zero === 0 ? numbers : sub(numbers, scalar(zero));
   const scaled = mul(centred, reshape(scales as Value, [...lead, 1]));
   const values = mins === undefined ? scaled : add(scaled, reshape(mins, [...lead, 1]));
-  return [reshape(values, [...lead.slice(0, -1), mulBlock(lead.at(-1) as Dim, block)])];
+  const coded = reshape(values, [...lead.slice(0, -1), mulBlock(lead.at(-1) as Dim, block)]);
+  return [isRotated ? rotateBlocks(coded, block) : coded];
 });
 const mulBlock = (blocks: Dim, block: number): Dim => {
   if (typeof blocks !== "number") throw new Error(`wanted a number of blocks, got ${blocks}`);
