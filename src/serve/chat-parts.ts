@@ -20,6 +20,9 @@ export class ChatParts {
     this.#calls = tools.length > 0 ? new ToolCalls(isFormatted ? "json" : toolStyleOf(chatTemplate), tools) : undefined;
   }
 
+  get stage(): ReasoningSplit["stage"] {
+    return this.#reasoning?.stage ?? "said";
+  }
   get calls(): number {
     return this.#calls?.count ?? 0;
   }

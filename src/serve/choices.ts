@@ -7,6 +7,9 @@ import { merged } from "./merged.ts";
 
 export type EndEvent = Extract<AnswerEvent, { readonly type: "end" }>;
 
+/** How an answer ended, with how many of its tokens were thinking, the markers that begin and end it included. */
+export type DoneEvent = EndEvent & { readonly reasoningTokens: number };
+
 /** A chat as it is asked of the answers, whatever API it came by. */
 export interface ChatAsk {
   readonly request: AnswerRequest;
@@ -22,7 +25,7 @@ export interface ChatAsk {
 export type ChoiceEvent =
   | Exclude<AnswerEvent, EndEvent | HostToken>
   | { readonly type: "parts"; readonly parts: readonly ChatPart[]; readonly chance?: HostToken["chance"] }
-  | { readonly type: "done"; readonly end: EndEvent; readonly calls: number };
+  | { readonly type: "done"; readonly end: DoneEvent; readonly calls: number };
 
 /** Choices by their index, as they come; the seed of each is the request's and its index. Leaving ends them all. */
 export async function* choicesOf(
@@ -42,6 +45,7 @@ async function* choiceOf(events: AsyncGenerator<AnswerEvent, void>, ask: ChatAsk
   const { request, tools, isParallel } = ask;
   let parts: ChatParts | undefined;
   let told = 0;
+  let [reasoningTokens, undecided] = [0, 0];
   const kept = (all: readonly ChatPart[]) =>
     isParallel ? all : all.filter((part) => !("index" in part) || part.index === 0);
   for await (const event of events) {
@@ -50,7 +54,12 @@ async function* choiceOf(events: AsyncGenerator<AnswerEvent, void>, ask: ChatAsk
       yield event;
     } else if (event.type === "token") {
       told += event.text.length;
+      const before = parts?.stage;
       const said = kept(parts?.push((event.control ?? "") + event.text) ?? []);
+      // a marker may take several tokens: they are known for it by its last
+      if (parts?.stage === "start") undecided++;
+      else if (before === "thinking" || parts?.stage === "thinking") reasoningTokens += 1 + undecided;
+      if (parts?.stage !== "start") undecided = 0;
       if (said.length > 0 || event.chance)
         yield { type: "parts", parts: said, ...(event.chance && { chance: event.chance }) };
     } else if (event.type === "end") {
@@ -58,7 +67,7 @@ async function* choiceOf(events: AsyncGenerator<AnswerEvent, void>, ask: ChatAsk
       const rest = kept([...(parts?.push(event.text.slice(told)) ?? []), ...(parts?.end() ?? [])]);
       if (rest.length > 0) yield { type: "parts", parts: rest };
       const calls = parts?.calls ?? 0;
-      yield { type: "done", end: event, calls: isParallel ? calls : Math.min(1, calls) };
+      yield { type: "done", end: { ...event, reasoningTokens }, calls: isParallel ? calls : Math.min(1, calls) };
     } else yield event;
   }
 }
@@ -69,7 +78,7 @@ export interface Choice {
   readonly reasoning: string;
   readonly calls: readonly { readonly name: string; readonly arguments: string }[];
   readonly chances: readonly NonNullable<HostToken["chance"]>[];
-  readonly end: EndEvent;
+  readonly end: DoneEvent;
 }
 
 /** All choices, when all are whole. */
@@ -83,7 +92,7 @@ export async function wholeChoices(events: AsyncGenerator<readonly [ChoiceEvent,
     if (event.chance) open.chances.push(event.chance);
     for (const part of event.parts) take(open, part);
   }
-  return [...all].sort(([a], [b]) => a - b).map(([, { end, ...open }]) => ({ ...open, end: end as EndEvent }));
+  return [...all].sort(([a], [b]) => a - b).map(([, { end, ...open }]) => ({ ...open, end: end as DoneEvent }));
 }
 
 interface Open {
@@ -91,7 +100,7 @@ interface Open {
   reasoning: string;
   readonly calls: { name: string; arguments: string }[];
   readonly chances: NonNullable<HostToken["chance"]>[];
-  end: EndEvent | undefined;
+  end: DoneEvent | undefined;
 }
 
 function take(open: Open, part: ChatPart): void {

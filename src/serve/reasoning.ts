@@ -35,6 +35,11 @@ export class ReasoningSplit {
     if (opened) this.#think(opened[1]);
   }
 
+  /** "start" until it is known whether the answer begins with thinking. */
+  get stage(): "start" | "thinking" | "said" {
+    return this.#state;
+  }
+
   #think(end: string): void {
     this.#state = "thinking";
     this.#end = end;

@@ -11,6 +11,7 @@ import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
 import type { Serving } from "./http/serving.ts";
 import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
+import { KeptResponses } from "./kept-responses.ts";
 import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
 import { Metrics } from "./metrics.ts";
@@ -156,7 +157,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       version: options.version,
     },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
-    mayFetch: options.mayFetch ?? false,
+    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses() },
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };

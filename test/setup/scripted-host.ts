@@ -17,6 +17,8 @@ export interface Script {
   readonly models?: readonly string[];
   /** What is answered to a prompt that asks for JSON, in pieces of 16 characters; words where there is none. */
   readonly answer?: (prompt: string, schema: object) => object | string;
+  /** What is answered to other prompts, in pieces of 4 characters; words where it is undefined. */
+  readonly says?: (prompt: string) => string | undefined;
   /** Every so manieth answer is lost with its engine at its second word. */
   readonly dieEvery?: number;
 }
@@ -27,7 +29,8 @@ export class ScriptedHost implements Host {
   /** Answers that run now. */
   running = 0;
   started = 0;
-  readonly #prompts: string[] = [];
+  /** All that was asked, as text. */
+  readonly prompts: string[] = [];
   readonly #script: Script;
   constructor(script: Script = {}) {
     this.#script = script;
@@ -63,7 +66,7 @@ export class ScriptedHost implements Host {
           ? prompt.text
           : "";
     const ids = text.split(/\s+/).map((_, i) => i);
-    ids[0] = this.#prompts.push(text) - 1; // told again by `generate`, which gets no text
+    ids[0] = this.prompts.push(text) - 1; // told again by `generate`, which gets no text
     return { ids, tail: "" };
   }
   async *generate(
@@ -79,9 +82,12 @@ export class ScriptedHost implements Host {
       let text = "";
       const ids: number[] = [];
       const { format } = request;
-      const made =
-        format?.kind === "schema" && answer?.(this.#prompts[request.ids[0] ?? 0] ?? "", format.schema as object);
-      const pieces = made && ((typeof made === "string" ? made : JSON.stringify(made)).match(/.{1,16}/gsu) ?? []);
+      const prompt = this.prompts[request.ids[0] ?? 0] ?? "";
+      const made = format?.kind === "schema" && answer?.(prompt, format.schema as object);
+      const said = made ? undefined : this.#script.says?.(prompt);
+      const pieces = made
+        ? ((typeof made === "string" ? made : JSON.stringify(made)).match(/.{1,16}/gsu) ?? [])
+        : said?.match(/.{1,4}/gsu)?.slice(0, request.maxTokens);
       for (let i = 0; i < (pieces ? pieces.length : request.maxTokens) && !call.signal?.aborted; i++) {
         await call.pause?.resumed(call.signal, "the answer", () => undefined).catch(() => undefined);
         await wait(stepMs);
@@ -103,7 +109,7 @@ export class ScriptedHost implements Host {
           hasBos: false,
           seed: request.seed,
         },
-        stop: call.signal?.aborted ? "cancelled" : pieces ? "stop" : "length",
+        stop: call.signal?.aborted ? "cancelled" : pieces && ids.length < request.maxTokens ? "stop" : "length",
         timings: { openMs: 0, prefillMs, decodeMs: stepMs * ids.length, firstTokenMs: prefillMs, tokensPerSecond: 0 },
       };
     } finally {

@@ -12,6 +12,7 @@ import { postCompletions } from "./openai-completions.ts";
 import { getModel, getModels, postEmbeddings } from "./openai-embeddings.ts";
 import { chatSchema, completionSchema, embeddingSchema } from "./openai-schema.ts";
 import { openApiOf } from "./openapi.ts";
+import { responseRoutes } from "./responses.ts";
 import type { Ctx, Env, Serving } from "./serving.ts";
 import { summaryRoutes } from "./summaries.ts";
 
@@ -29,6 +30,7 @@ const routes: readonly Route[] = [
   { method: "POST", path: "/v1/embeddings", body: embeddingSchema, serve: postEmbeddings },
   { method: "GET", path: "/v1/models", serve: getModels },
   { method: "GET", path: "/v1/models/:model", serve: getModel },
+  ...responseRoutes,
   ...ollamaRoutes,
   ...jobRoutes,
   ...summaryRoutes,

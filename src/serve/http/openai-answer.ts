@@ -9,10 +9,11 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details: { readonly reasoning_tokens: number };
 }
 
 /** Of several answers to one prompt. */
-export function usageOf(ends: readonly EndEvent[], prompts = 1): Usage {
+export function usageOf(ends: readonly (EndEvent & { readonly reasoningTokens?: number })[], prompts = 1): Usage {
   const perPrompt = Math.max(1, ends.length / prompts);
   const prompt = Math.round(ends.reduce((sum, { promptTokens }) => sum + promptTokens, 0) / perPrompt);
   const completion = ends.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -21,6 +22,9 @@ export function usageOf(ends: readonly EndEvent[], prompts = 1): Usage {
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: Math.max(0, ...ends.map(({ reusedTokens }) => reusedTokens)) },
+    completion_tokens_details: {
+      reasoning_tokens: ends.reduce((sum, { reasoningTokens = 0 }) => sum + reasoningTokens, 0),
+    },
   };
 }
 

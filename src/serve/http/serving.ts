@@ -5,12 +5,14 @@ import { z } from "zod";
 import type { Answers, Limits } from "../answers.ts";
 import type { Host } from "../host.ts";
 import type { Jobs } from "../jobs.ts";
+import type { KeptResponses } from "../kept-responses.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Residents } from "../residents.ts";
 import type { WorkStore } from "../work/work-store.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
+import type { Item } from "./responses-schema.ts";
 import { sse } from "./stream.ts";
 
 /** Who calls, as the door found out. */
@@ -29,6 +31,8 @@ export interface Serving {
   readonly jobs: Jobs;
   /** Finished parts of summaries, and jobs. */
   readonly store: WorkStore;
+  /** What /v1/responses goes on from. */
+  readonly responses: KeptResponses<Item>;
   /** Callers may name public addresses to be read. */
   readonly mayFetch: boolean;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };

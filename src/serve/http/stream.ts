@@ -18,6 +18,11 @@ const SSE: Framing = {
   frame: (value) => `data: ${typeof value === "string" ? value : JSON.stringify(value)}\n\n`,
   beat: (text) => `: ${text}\n\n`,
 };
+/** Events with their `type` as their name. */
+const NAMED_SSE: Framing = {
+  ...SSE,
+  frame: (value) => `event: ${(value as { readonly type: string }).type}\n${SSE.frame(value)}`,
+};
 const NDJSON: Framing = {
   type: "application/x-ndjson",
   frame: (value) => `${JSON.stringify(value)}\n`,
@@ -83,4 +88,5 @@ const streamAs =
   };
 
 export const sse = streamAs(SSE);
+export const namedSse = streamAs(NAMED_SSE);
 export const ndjson = streamAs(NDJSON);
