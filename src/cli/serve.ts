@@ -20,6 +20,7 @@ import {
   startServer,
 } from "../serve/mod.ts";
 import type { Call, Command } from "./command.ts";
+import { memoryPlace } from "./memory/open.ts";
 import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
@@ -55,6 +56,11 @@ const args = {
   },
   ...answerArgs,
   fetch: { type: "boolean", description: "Callers may name public addresses to be summarised" },
+  memory: {
+    type: "string",
+    valueHint: "FILE",
+    description: "The memory's file, or a postgres:// address (default: memory.db of IRORI_HOME)",
+  },
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
 
@@ -95,6 +101,7 @@ async function runServe(call: Call): Promise<undefined> {
     version: versionHere(),
     mayFetch: args.flag("fetch"),
     workFile: workFileIn(settingsOf(call).settings.home),
+    memory: memoryPlace(call, args.text("memory")),
     onProgress: progress.onProgress,
     signal: stop.signal,
     onError: (requestId, error) =>

@@ -87,6 +87,13 @@ export async function ask(parts: Parts, question: string, options: AskOptions = 
   return answer;
 }
 
+/** What of a Recall has to do with the query, best first: what an answer may rest on. Default count: the setting evidenceCount. */
+export async function relevant(parts: Parts, query: string, options: RecallOptions = {}): Promise<Recalled[]> {
+  const count = options.count ?? parts.settings.evidenceCount;
+  const { recalled } = await recall(parts, query, { ...options, count: Math.max(count, parts.settings.recallCount) });
+  return recalled.filter((one) => isAbout(parts, query, one)).slice(0, count);
+}
+
 interface Gathered {
   readonly found: Recall;
   readonly about: readonly Recalled[];

@@ -2,7 +2,7 @@
 // It does not know files, engines, terminals.
 import type { Random } from "../base/mod.ts";
 import { type MemorySettings, memorySettings } from "../settings/mod.ts";
-import { type AskOptions, ask, type MemoryAnswer } from "./ask.ts";
+import { type AskOptions, ask, type MemoryAnswer, relevant } from "./ask.ts";
 import { type Bridge, bridge } from "./bridge.ts";
 import { type Correction, type CorrectOptions, correct } from "./correct.ts";
 import type { DataStore, ListOptions, NamespaceStats, Page } from "./data-store.ts";
@@ -17,7 +17,7 @@ import { type Judgement, judgeText, type NotJudged } from "./insight/trigger.ts"
 import { type Maintained, type MaintainOptions, maintain } from "./maintain.ts";
 import type { Parts } from "./parts.ts";
 import { listQuestions, type Question } from "./questions.ts";
-import { type Recall, type RecallOptions, recall } from "./recall.ts";
+import { type Recall, type Recalled, type RecallOptions, recall } from "./recall.ts";
 import {
   type ChatMessage,
   type Remembered,
@@ -88,6 +88,10 @@ export class Memory {
 
   recall(query: string, options: RecallOptions = {}): Promise<Recall> {
     return recall(this.parts, query, options);
+  }
+  /** What has to do with a query, best first; nothing where nothing does. */
+  relevant(query: string, options: RecallOptions = {}): Promise<Recalled[]> {
+    return relevant(this.parts, query, options);
   }
   /** An answer with citations, or the sentence that says there is none. */
   ask(question: string, options: AskOptions = {}): Promise<MemoryAnswer> {

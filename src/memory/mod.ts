@@ -44,4 +44,4 @@ export { type Piece, sentencesOf } from "./sentences.ts";
 export { embedderOf, openSqlite, type SqliteOptions } from "./sqlite/host.ts";
 export type { Exported } from "./transfer/export.ts";
 export type { Restored } from "./transfer/import.ts";
-export { chatWriter, type Message, type Task, type Writer } from "./writer.ts";
+export { chatWriter, DATA_ONLY, type Message, quoted, type Task, type Writer } from "./writer.ts";

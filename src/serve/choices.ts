@@ -8,7 +8,7 @@ import { merged } from "./merged.ts";
 export type EndEvent = Extract<AnswerEvent, { readonly type: "end" }>;
 
 /** How an answer ended, with how many of its tokens were thinking, the markers that begin and end it included. */
-export type DoneEvent = EndEvent & { readonly reasoningTokens: number };
+export type DoneEvent = EndEvent & { readonly reasoningTokens: number; readonly memory?: object };
 
 /** A chat as it is asked of the answers, whatever API it came by. */
 export interface ChatAsk {
@@ -20,6 +20,8 @@ export interface ChatAsk {
   readonly choices: number;
   /** What of the request was not taken as it stands. */
   readonly warnings: readonly string[];
+  /** Called with the first choice's whole text; what it gives stands in the end, as `memory`. */
+  readonly onAnswered?: ((text: string) => Promise<object>) | undefined;
 }
 
 export type ChoiceEvent =
@@ -36,13 +38,18 @@ export async function* choicesOf(
   const { request, choices } = ask;
   const streams = Array.from({ length: choices }, (_, i) => {
     const events = answers.answer({ ...request, seed: request.seed + i }, leaving.signal);
-    return choiceOf(events, ask);
+    return choiceOf(events, i === 0 ? ask : { ...ask, onAnswered: undefined });
   });
   yield* merged(streams, leaving);
 }
 
 async function* choiceOf(events: AsyncGenerator<AnswerEvent, void>, ask: ChatAsk): AsyncGenerator<ChoiceEvent, void> {
-  const { request, tools, isParallel } = ask;
+  const { request, tools, isParallel, onAnswered } = ask;
+  let text = "";
+  const said = (all: readonly ChatPart[]) => {
+    for (const part of all) if (part.kind === "text") text += part.text;
+    return all;
+  };
   let parts: ChatParts | undefined;
   let told = 0;
   let [reasoningTokens, undecided] = [0, 0];
@@ -55,19 +62,21 @@ async function* choiceOf(events: AsyncGenerator<AnswerEvent, void>, ask: ChatAsk
     } else if (event.type === "token") {
       told += event.text.length;
       const before = parts?.stage;
-      const said = kept(parts?.push((event.control ?? "") + event.text) ?? []);
+      const fresh = said(kept(parts?.push((event.control ?? "") + event.text) ?? []));
       // a marker may take several tokens: they are known for it by its last
       if (parts?.stage === "start") undecided++;
       else if (before === "thinking" || parts?.stage === "thinking") reasoningTokens += 1 + undecided;
       if (parts?.stage !== "start") undecided = 0;
-      if (said.length > 0 || event.chance)
-        yield { type: "parts", parts: said, ...(event.chance && { chance: event.chance }) };
+      if (fresh.length > 0 || event.chance)
+        yield { type: "parts", parts: fresh, ...(event.chance && { chance: event.chance }) };
     } else if (event.type === "end") {
       // the end brings what was held back: it might have become a stop text
-      const rest = kept([...(parts?.push(event.text.slice(told)) ?? []), ...(parts?.end() ?? [])]);
+      const rest = said(kept([...(parts?.push(event.text.slice(told)) ?? []), ...(parts?.end() ?? [])]));
       if (rest.length > 0) yield { type: "parts", parts: rest };
       const calls = parts?.calls ?? 0;
-      yield { type: "done", end: { ...event, reasoningTokens }, calls: isParallel ? calls : Math.min(1, calls) };
+      const memory = event.stop === "cancelled" ? undefined : await onAnswered?.(text);
+      const end = { ...event, reasoningTokens, ...(memory && { memory }) };
+      yield { type: "done", end, calls: isParallel ? calls : Math.min(1, calls) };
     } else yield event;
   }
 }

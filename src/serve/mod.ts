@@ -9,6 +9,7 @@ export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } f
 export { openSummarizer, type SummarizerOptions } from "./local.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
+export type { MemoryPlace } from "./memories.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
 export {
   type Budget,

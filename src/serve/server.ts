@@ -4,7 +4,8 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { Server as NodeServer } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
-import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
+import { IroriError, type OnProgress, seededRandom, unlessAborted } from "../base/mod.ts";
+import { idMaker, openInMemory } from "../memory/mod.ts";
 import { Answers, type Limits } from "./answers.ts";
 import type { Host } from "./host.ts";
 import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
@@ -14,6 +15,7 @@ import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
 import { KeptResponses } from "./kept-responses.ts";
 import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
+import { Memories, type MemoryPlace } from "./memories.ts";
 import { Metrics } from "./metrics.ts";
 import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
@@ -53,6 +55,8 @@ export interface ServerOptions {
   readonly version: string;
   /** The SQLite file of jobs and of finished parts of summaries; its folder must exist. Default: none is kept. */
   readonly workFile?: string | undefined;
+  /** Where memories are kept. Default: in this process, until the server ends. */
+  readonly memory?: MemoryPlace | undefined;
   /** Callers may name public addresses to be read for summaries. Default: no. */
   readonly mayFetch?: boolean | undefined;
   readonly jobs?: (Partial<JobLimits> & { readonly atOnce?: number }) | undefined;
@@ -143,6 +147,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onError: (id, error) => onError(id, error),
     onEnd: (status) => metrics.jobEnded(status),
   });
+  const random = seededRandom(randomBytes(6).readUIntLE(0, 6));
+  const inMemory: MemoryPlace = {
+    known: async () => undefined,
+    open: async (embedder) => openInMemory({ embedder, newId: idMaker(random) }),
+  };
+  const memories = new Memories({ host, residents, clock: Date.now, random, place: options.memory ?? inMemory });
   const serving: Serving = {
     ...{
       host,
@@ -157,7 +167,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       version: options.version,
     },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
-    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses() },
+    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories },
+    namespacesOf: (caller) => keys.find(({ name }) => name === caller)?.namespaces,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };
@@ -180,6 +191,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close(server, patienceMs);
     await jobs[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
+    await memories[Symbol.asyncDispose]();
     await host[Symbol.asyncDispose]();
   };
   try {

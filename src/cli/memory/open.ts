@@ -21,6 +21,7 @@ import {
   type Scope,
   type Writer,
 } from "../../memory/mod.ts";
+import type { MemoryPlace } from "../../serve/mod.ts";
 import { type MemorySettings, providerNamed } from "../../settings/mod.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Call } from "../command.ts";
@@ -157,6 +158,14 @@ export async function openStore(place: string, embedder: EmbedderIdentity): Prom
   mkdirSync(dirname(place), { recursive: true });
   return await openSqlite({ path: place, embedder, newId });
 }
+
+/** The memory of a server: opened when a caller first asks for it. */
+export const memoryPlace = (call: Call, place = join(settingsOf(call).settings.home, "memory.db")): MemoryPlace => ({
+  known: () => embedderAt(place),
+  open: (embedder) => openStore(place, embedder),
+  embedder: settingsOf(call).settings.memory.embedder,
+  settings: settingsOf(call).settings.memory,
+});
 
 /** What embeds and what writes by their options alone, without a store. */
 export async function withModels<T>(

@@ -6,6 +6,7 @@ import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
 import { jobRoutes } from "./jobs.ts";
+import { memoryRoutes } from "./memory.ts";
 import { ollamaRoutes } from "./ollama.ts";
 import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
@@ -34,6 +35,7 @@ const routes: readonly Route[] = [
   ...ollamaRoutes,
   ...jobRoutes,
   ...summaryRoutes,
+  ...memoryRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },

@@ -1,7 +1,10 @@
 // A chat in OpenAI's words as it is asked of the answers: model, prompt, tools and formats. Chat and responses share it.
 // It does not know streams or what is answered.
+
+import type { ChatMessage } from "../../text/mod.ts";
 import type { AnswerRequest } from "../answers.ts";
 import type { ChatAsk } from "../choices.ts";
+import { recollected } from "./chat-memory.ts";
 import { HttpError } from "./errors.ts";
 import { commonOf, formatOf, messagesOf, toolsOf, toolText } from "./openai-request.ts";
 import { type ChatBody, chatSchema, type Tool } from "./openai-schema.ts";
@@ -18,7 +21,9 @@ export async function chatOf(serving: Serving, c: Ctx, body: ChatBody): Promise<
       "n",
     );
   const { tools, format: called } = toolsOf(body);
-  const { prompt, warnings } = await promptOf(serving, model, body, tools);
+  const asked = messagesOf(body.messages);
+  const memory = await recollected(serving, c, { model, memory: body.memory }, asked);
+  const { prompt, warnings } = await promptOf(serving, model, { body, tools, messages: memory?.messages ?? asked });
   const request: AnswerRequest = {
     ...commonOf(serving, c, body),
     ...{ model, prompt, format: called ?? formatOf(body.response_format) },
@@ -30,13 +35,16 @@ export async function chatOf(serving: Serving, c: Ctx, body: ChatBody): Promise<
   return {
     ...{ request, choices, isParallel: body.parallel_tool_calls !== false },
     tools: tools.map((tool) => tool.function.name),
-    warnings: [...unknown, ...warnings],
+    ...{ warnings: [...unknown, ...warnings], onAnswered: memory?.onAnswered },
   };
 }
 
 /** The messages for the model's template; where that has no place for tools, a message tells of them. */
-async function promptOf(serving: Serving, model: string, body: ChatBody, tools: readonly Tool[]) {
-  const messages = messagesOf(body.messages);
+async function promptOf(
+  serving: Serving,
+  model: string,
+  { body, tools, messages }: { body: ChatBody; tools: readonly Tool[]; messages: readonly ChatMessage[] },
+) {
   const effort = body.reasoning_effort ? { reasoning_effort: body.reasoning_effort } : {};
   const values = { ...effort, ...body.chat_template_kwargs };
   if (tools.length === 0) return { prompt: { messages, values }, warnings: [] };

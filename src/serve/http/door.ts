@@ -12,6 +12,8 @@ export interface Key {
   readonly key: string;
   /** Lanes that it may use, the first by default. Default: both, interactive first. */
   readonly lanes?: readonly Lane[] | undefined;
+  /** Namespaces of the memory that it may use. Default: all. */
+  readonly namespaces?: readonly string[] | undefined;
   /** Requests in a minute at most. */
   readonly perMinute?: number | undefined;
 }

@@ -3,10 +3,12 @@
 import { z } from "zod";
 import type { Sampling } from "../../engine/mod.ts";
 import type { AnswerRequest } from "../answers.ts";
-import { type ChatAsk, type Choice, type ChoiceEvent, choicesOf, type EndEvent, wholeChoices } from "../choices.ts";
+import { type ChatAsk, type Choice, type ChoiceEvent, choicesOf, type DoneEvent, wholeChoices } from "../choices.ts";
 import type { Format } from "../host.ts";
 import { checkSchema } from "../schema-check.ts";
+import { recollected } from "./chat-memory.ts";
 import { factsOfError, HttpError, ollamaError } from "./errors.ts";
+import { memoryField } from "./memory-fields.ts";
 import { bodyOf, type Ctx, laneOf, leavingOf, modelOf, type Serving, servedFields, streamOf } from "./serving.ts";
 import { ndjson } from "./stream.ts";
 
@@ -62,6 +64,7 @@ const messageSchema = z.looseObject({
 const chatSchema = z.looseObject({
   ...common,
   messages: z.array(messageSchema),
+  ...memoryField,
   tools: z.array(z.looseObject({ function: z.looseObject({ name: z.string() }) })).optional(),
 });
 const embedSchema = z.looseObject({
@@ -116,7 +119,7 @@ async function askOf(
 }
 
 /** What an answer took, in nanoseconds; a load is one only where a model was loaded. */
-function tookOf({ about, timings, promptTokens, ids, reusedTokens }: EndEvent) {
+function tookOf({ about, timings, promptTokens, ids, reusedTokens, memory }: DoneEvent) {
   const nanoseconds = (ms: number) => Math.round(ms * 1e6);
   const loadMs = about.load?.ms ?? 0;
   return {
@@ -126,7 +129,7 @@ function tookOf({ about, timings, promptTokens, ids, reusedTokens }: EndEvent) {
     prompt_eval_duration: nanoseconds(timings.prefillMs),
     eval_count: ids.length,
     eval_duration: nanoseconds(timings.decodeMs),
-    irori: { lane: about.lane, queue_ms: about.waitedMs, reused_tokens: reusedTokens },
+    irori: { lane: about.lane, queue_ms: about.waitedMs, reused_tokens: reusedTokens, ...(memory && { memory }) },
   };
 }
 
@@ -144,7 +147,7 @@ async function answered(serving: Serving, c: Ctx, ask: ChatAsk, isStream: boolea
   const events = choicesOf(serving.answers, ask, leaving);
   const { model } = ask.request;
   const head = () => ({ model, created_at: new Date(serving.clock()).toISOString() });
-  const endOf = (end: EndEvent, part: object) => ({
+  const endOf = (end: DoneEvent, part: object) => ({
     ...{ ...head(), ...part, done: true, done_reason: end.stop === "stop" ? "stop" : "length" },
     ...tookOf(end),
     ...(ask.warnings.length + end.about.warnings.length > 0 && { warnings: [...ask.warnings, ...end.about.warnings] }),
@@ -214,8 +217,10 @@ async function postChat(serving: Serving, c: Ctx): Promise<Response> {
     return { ...message, content };
   });
   const tools = body.tools ?? [];
+  const model = await modelOf(serving, body.model);
+  const memory = await recollected(serving, c, { model, memory: body.memory }, messages);
   const prompt = {
-    messages,
+    messages: memory?.messages ?? messages,
     ...(tools.length > 0 && { tools }),
     ...(typeof body.think === "boolean" && { values: { enable_thinking: body.think } }),
   };
@@ -226,7 +231,7 @@ async function postChat(serving: Serving, c: Ctx): Promise<Response> {
     prompt,
     tools.map((tool) => tool.function.name),
   );
-  return answered(serving, c, ask, body.stream !== false, {
+  return answered(serving, c, { ...ask, onAnswered: memory?.onAnswered }, body.stream !== false, {
     part: ({ text = "", thinking, calls }) => ({
       message: { role: "assistant", content: text, ...(thinking && { thinking }), ...(calls && { tool_calls: calls }) },
     }),

@@ -32,7 +32,7 @@ export const finishReason = ({ stop }: EndEvent, calls = 0): string =>
   calls > 0 ? "tool_calls" : stop === "stop" ? "stop" : "length";
 
 /** What Irori tells beside the standard members. */
-export function aboutOf(ends: readonly EndEvent[], warnings: readonly string[]) {
+export function aboutOf(ends: readonly (EndEvent & { readonly memory?: object })[], warnings: readonly string[]) {
   const abouts = ends.map(({ about }) => about);
   const load = abouts.find((about) => about.load)?.load;
   const [first] = ends;
@@ -44,6 +44,7 @@ export function aboutOf(ends: readonly EndEvent[], warnings: readonly string[]) 
     prefill_ms: round(first?.timings.prefillMs ?? 0),
     decode_ms: round(Math.max(0, ...ends.map(({ timings }) => timings.decodeMs))),
     ...pausesOf(abouts),
+    ...(first?.memory && { memory: first.memory }),
     ...(ends.some(({ stop }) => stop === "no-room") && {
       stopped: "the memory that a longer answer needs is not free",
     }),

@@ -1,6 +1,7 @@
 // What OpenAI's API takes, as schemas: checked at the door, published in the OpenAPI document.
 // It does not know what becomes of a request.
 import { z } from "zod";
+import { memoryField } from "./memory-fields.ts";
 import { servedFields } from "./serving.ts";
 
 const textPart = z.object({ type: z.literal("text"), text: z.string() });
@@ -98,6 +99,7 @@ export const chatSchema = z.looseObject({
   parallel_tool_calls: z.boolean().nullish(),
   reasoning_effort: z.string().nullish(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
+  ...memoryField,
   ...servedFields,
   ...harmless,
 });

@@ -8,6 +8,7 @@ import type { Jobs } from "../jobs.ts";
 import type { KeptResponses } from "../kept-responses.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
+import type { Memories } from "../memories.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Residents } from "../residents.ts";
 import type { WorkStore } from "../work/work-store.ts";
@@ -33,6 +34,9 @@ export interface Serving {
   readonly store: WorkStore;
   /** What /v1/responses goes on from. */
   readonly responses: KeptResponses<Item>;
+  readonly memories: Memories;
+  /** Namespaces that a caller's key has; undefined for all. */
+  readonly namespacesOf: (caller: string) => readonly string[] | undefined;
   /** Callers may name public addresses to be read. */
   readonly mayFetch: boolean;
   readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
