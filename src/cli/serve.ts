@@ -1,5 +1,6 @@
 // `irori serve [MODEL…]`: models kept warm behind HTTP until Ctrl-C.
 // It does not know routes or lanes.
+import { resolve } from "node:path";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { megabytes } from "../engine/mod.ts";
@@ -61,6 +62,16 @@ const args = {
     valueHint: "FILE",
     description: "The memory's file, or a postgres:// address (default: memory.db of IRORI_HOME)",
   },
+  adapter: {
+    type: "string",
+    valueHint: "NAME=FOLDER",
+    description: "A LoRA adapter that requests may name; more than once",
+  },
+  vector: {
+    type: "string",
+    valueHint: "NAME=FILE",
+    description: "A safetensors file of vectors to steer with; more than once",
+  },
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
 
@@ -81,6 +92,7 @@ async function runServe(call: Call): Promise<undefined> {
   await using server = await startServer({
     host: new ProcessHost({
       ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
+      inside: { adapters: namedPaths(args, "adapter"), vectors: namedPaths(args, "vector") },
       onEngine: ({ type, reason, ms }) =>
         say(
           type === "lost"
@@ -166,6 +178,16 @@ function keyOf(text: string): Key {
     });
   const [, name = "", lane, key = ""] = found;
   return { name, key, ...(lane !== undefined && { lanes: [lane as "interactive" | "batch"] }) };
+}
+
+/** `NAME=PATH`, as often as it is given. */
+function namedPaths(args: Call["args"], option: "adapter" | "vector"): Record<string, string> {
+  const pairs = args.texts(option).map((text) => {
+    const found = /^([\w.-]+)=(.+)$/.exec(text);
+    if (found !== null) return [found[1] as string, resolve(found[2] as string)] as const;
+    throw new IroriError("bad-input", { what: `--${option}`, got: JSON.stringify(text), wanted: "NAME=PATH" });
+  });
+  return Object.fromEntries(pairs);
 }
 
 /** Reserved slots for few and for many. */

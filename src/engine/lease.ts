@@ -404,7 +404,12 @@ export class Lease implements AsyncDisposable {
   /** Names of the model's HookPoints. */
   async hookPoints(): Promise<readonly string[]> {
     const { traceHookPoints } = await import("./trace.ts");
-    return traceHookPoints(await this.inside());
+    return traceHookPoints(await this.#held().inside());
+  }
+  /** How many numbers captures of so many tokens are at most, by HookPoint. */
+  async captureSizes(patterns: readonly string[], tokens: number): Promise<Readonly<Record<string, number>>> {
+    const { captureSizes } = await import("./trace.ts");
+    return captureSizes(await this.#held().inside(), patterns, tokens);
   }
 
   /** The model as a family's program over its weights, for Graphs of one's own. Wants a lease of the f32 form. */

@@ -9,8 +9,10 @@ import {
   type LowRank,
   loraByRow,
   loraValues,
+  matchHookPoints,
   type Numbers,
   resumeAt,
+  shapesAt,
   withoutPatterns,
 } from "../hooks/mod.ts";
 import type { Processing } from "../models/mod.ts";
@@ -240,4 +242,19 @@ export function traceHookPoints(model: TraceModel, from: readonly string[] = [])
   const names = hookPoints(from.length === 0 ? whole : resumeAt(whole, ...from));
   model.hooks.set(key, names);
   return names;
+}
+
+/** How many numbers captures of `tokens` tokens are at most, by HookPoint: of scores and patterns one for every two tokens. */
+export function captureSizes(
+  model: TraceModel,
+  patterns: readonly string[],
+  tokens: number,
+): Readonly<Record<string, number>> {
+  const whole = wholeGraph(model, { hasTypes: false, isSome: false, gradients: undefined });
+  const dims = { B: 1, T: tokens };
+  const sizes = [...shapesAt(whole, matchHookPoints(whole, patterns))].map(([name, shape]) => [
+    name,
+    shape.reduce<number>((product, dim) => product * evaluateDim(dim, dims), 1),
+  ]);
+  return Object.fromEntries(sizes);
 }

@@ -2,7 +2,7 @@
 // It does not know HTTP or the shapes of any API.
 import { IroriError } from "../base/mod.ts";
 import type { Sampling } from "../engine/mod.ts";
-import type { Format, Host, HostEvent, HostPrompt, ModelFacts } from "./host.ts";
+import type { Format, Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
 import type { Lane } from "./lane-policy.ts";
 import type { Lanes, Slot } from "./lanes.ts";
 import type { Load, Residents } from "./residents.ts";
@@ -14,7 +14,7 @@ export interface Limits {
   readonly promptTokens: number;
 }
 
-export interface AnswerRequest {
+export interface AnswerRequest extends Pick<HostRequest, "interventions" | "adapter" | "capture"> {
   readonly model: string;
   readonly prompt: HostPrompt;
   readonly lane: Lane;

@@ -25,6 +25,7 @@ import type {
   StoredFacts,
   TokenChance,
 } from "./host.ts";
+import { type InsideFiles, InsideStore } from "./inside-files.ts";
 import { kvOf } from "./kv-plan.ts";
 
 /** Tokens whose text tells how a prompt ends. */
@@ -38,15 +39,19 @@ export interface EngineHostOptions {
   readonly freeBytes: () => number;
   /** Bytes of this process that no file backs. */
   readonly privateBytes: () => number;
+  /** Adapters and vectors that requests may name. Default: none. */
+  readonly inside?: InsideFiles | undefined;
 }
 
 export class EngineHost implements Host {
   readonly #options: EngineHostOptions;
   readonly #leases = new Map<string, Promise<Lease>>();
+  readonly #inside: InsideStore;
   #grammars: Promise<Grammars> | undefined;
 
   constructor(options: EngineHostOptions) {
     this.#options = options;
+    this.#inside = new InsideStore(options.inside);
   }
 
   async measure(model: string, options: Parameters<Host["measure"]>[1] = {}): Promise<ModelFacts> {
@@ -88,12 +93,12 @@ export class EngineHost implements Host {
 
   async *generate(model: string, request: HostRequest, call: HostCall = {}): AsyncGenerator<HostEvent, void> {
     const lease = await this.#leaseOf(model);
-    const { ids, format, hasControl, stop, ignoreEos, ...rest } = request;
+    const { ids, format, hasControl, stop, ignoreEos, adapter, interventions, ...rest } = request;
+    const inside = { adapter: await this.#inside.adapter(adapter), ...(await this.#inside.vectorsOf(interventions)) };
     using constraint = format && (await this.#constraint(lease, format));
     const held = { constraint, pause: call.pause, stop: stop ?? [], ignoreEos: ignoreEos ?? false };
-    const answer = lease.generate({ ...rest, ...held, prompt: { ids } }, { signal: call.signal });
+    const answer = lease.generate({ ...rest, ...held, ...inside, prompt: { ids } }, { signal: call.signal });
     for await (const event of answer) {
-      if (event.type === "captured") continue;
       if (event.type !== "token") yield event;
       else {
         const { logprobs, ...token } = event;
@@ -111,6 +116,16 @@ export class EngineHost implements Host {
 
   async embed(model: string, texts: readonly string[], options: Parameters<Host["embed"]>[2] = {}) {
     return (await this.#leaseOf(model)).embed(texts, options);
+  }
+
+  inside() {
+    return this.#inside.facts();
+  }
+  async hookPoints(model: string) {
+    return (await this.#leaseOf(model)).hookPoints();
+  }
+  async captureSizes(model: string, patterns: readonly string[], tokens: number) {
+    return (await this.#leaseOf(model)).captureSizes(patterns, tokens);
   }
 
   async stored(): Promise<readonly StoredFacts[]> {

@@ -2,6 +2,7 @@
 // It does not know HTTP, lanes or who asks.
 import type { OnProgress, PauseController } from "../base/mod.ts";
 import type { Answer, Embeddings, EmbedOptions, Sampling } from "../engine/mod.ts";
+import type { InterventionSpec, Numbers } from "../hooks/mod.ts";
 import type { ChatMessage } from "../text/mod.ts";
 import type { KvKind } from "./kv-plan.ts";
 
@@ -73,6 +74,18 @@ export interface HostRequest {
   readonly format?: Format | undefined;
   /** Tell control tokens too: some families begin tool calls with one. */
   readonly hasControl?: boolean | undefined;
+  /** What is changed inside, for this answer alone; vectors by their names. */
+  readonly interventions?: readonly InterventionSpec[] | undefined;
+  /** The name of an adapter. */
+  readonly adapter?: string | undefined;
+  /** Patterns of HookPoints whose values are told, of every token that is fed. */
+  readonly capture?: readonly string[] | undefined;
+}
+
+/** What requests may name of the inside. */
+export interface InsideFacts {
+  readonly adapters: readonly { readonly name: string; readonly rank: number; readonly weights: number }[];
+  readonly vectors: readonly { readonly name: string; readonly shape: readonly number[] }[];
 }
 
 export interface TokenChance {
@@ -95,6 +108,8 @@ export interface HostToken {
 export type HostEvent =
   | { readonly type: "prefill"; readonly done: number; readonly total: number }
   | HostToken
+  /** Values at HookPoints of the tokens just fed, the first of them at place `from`. */
+  | { readonly type: "captured"; readonly from: number; readonly tensors: Readonly<Record<string, Numbers>> }
   | ({ readonly type: "end" } & Answer);
 
 export interface HostCall {
@@ -132,6 +147,11 @@ export interface Host extends AsyncDisposable {
     texts: readonly string[],
     options?: Pick<EmbedOptions, "prompt" | "dimensions" | "signal">,
   ): Promise<Embeddings>;
+  /** Adapters and vectors of this host. */
+  inside(): Promise<InsideFacts>;
+  hookPoints(model: string): Promise<readonly string[]>;
+  /** How many numbers captures of so many tokens are at most, by HookPoint. */
+  captureSizes(model: string, patterns: readonly string[], tokens: number): Promise<Readonly<Record<string, number>>>;
   stored(): Promise<readonly StoredFacts[]>;
   pull(model: string, options?: { readonly signal?: AbortSignal; readonly onProgress?: OnProgress }): Promise<void>;
   remove(model: string): Promise<void>;

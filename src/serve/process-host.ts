@@ -180,6 +180,15 @@ export class ProcessHost implements Host {
   ) {
     return this.#call<Awaited<ReturnType<Host["embed"]>>>("embed", [model, texts, options], { signal });
   }
+  inside() {
+    return this.#call<Awaited<ReturnType<Host["inside"]>>>("inside", []);
+  }
+  hookPoints(model: string) {
+    return this.#call<readonly string[]>("hookPoints", [model]);
+  }
+  captureSizes(model: string, patterns: readonly string[], tokens: number) {
+    return this.#call<Readonly<Record<string, number>>>("captureSizes", [model, patterns, tokens]);
+  }
   stored() {
     return this.#call<Awaited<ReturnType<Host["stored"]>>>("stored", []);
   }

@@ -3,6 +3,7 @@
 import { type ErrorCode, type ErrorParts, IroriError, type ProgressEvent } from "../base/mod.ts";
 import type { LeaseOptions } from "../engine/mod.ts";
 import type { HostEvent } from "./host.ts";
+import type { InsideFiles } from "./inside-files.ts";
 
 /** How the engine of a child is opened. */
 export interface EngineSetting {
@@ -11,6 +12,7 @@ export interface EngineSetting {
   /** Answers at once for which Programs are opened. */
   readonly rows: number;
   readonly lease?: Pick<LeaseOptions, "form" | "hasInt8Prompts" | "kvType"> | undefined;
+  readonly inside?: InsideFiles | undefined;
 }
 
 export const OPERATIONS = [
@@ -19,6 +21,9 @@ export const OPERATIONS = [
   "unload",
   "encode",
   "embed",
+  "inside",
+  "hookPoints",
+  "captureSizes",
   "stored",
   "pull",
   "remove",

@@ -29,6 +29,8 @@ export class ScriptedHost implements Host {
   /** Answers that run now. */
   running = 0;
   started = 0;
+  /** The last answer that was asked for. */
+  lastRequest: HostRequest | undefined;
   /** All that was asked, as text. */
   readonly prompts: string[] = [];
   readonly #script: Script;
@@ -59,6 +61,7 @@ export class ScriptedHost implements Host {
     this.unloads.push(model);
   }
   async encode(_model: string, prompt: Parameters<Host["encode"]>[1]) {
+    if ("ids" in prompt) return { ids: prompt.ids, tail: "" };
     const text =
       "messages" in prompt
         ? prompt.messages.map(({ content }) => content).join(" ")
@@ -76,9 +79,14 @@ export class ScriptedHost implements Host {
   ): AsyncGenerator<HostEvent, void> {
     const { stepMs = 0, prefillMs = 0, cutAfter = Infinity, dieEvery = Infinity, answer } = this.#script;
     this.running++;
+    this.lastRequest = request;
     const isLost = ++this.started % dieEvery === 0;
     try {
       await wait(prefillMs);
+      const count = request.ids.length;
+      const captured = { shape: [1, count, 2], data: Float32Array.from({ length: 2 * count }, (_, i) => i) };
+      if (request.capture)
+        yield { type: "captured", from: 0, tensors: Object.fromEntries(request.capture.map((at) => [at, captured])) };
       let text = "";
       const ids: number[] = [];
       const { format } = request;
@@ -119,6 +127,15 @@ export class ScriptedHost implements Host {
   async embed(_model: string, texts: readonly string[]) {
     const vectors = texts.map((text) => Float32Array.of(text.length, 1));
     return { vectors, dimensions: 2, tokens: texts.map(() => 1), truncated: [], empty: [] };
+  }
+  async inside() {
+    return { adapters: [{ name: "calm", rank: 2, weights: 4 }], vectors: [{ name: "warm", shape: [2] }] };
+  }
+  async hookPoints() {
+    return ["hook_embed", "blocks.0.hook_resid_post"];
+  }
+  async captureSizes(_model: string, patterns: readonly string[], tokens: number) {
+    return Object.fromEntries(patterns.map((name) => [name, 2 * tokens]));
   }
   async stored() {
     return (this.#script.models ?? ["one", "two"]).map((name) => ({ name, bytes: 1000, sha256: "", pulledAt: 0 }));

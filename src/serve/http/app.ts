@@ -5,6 +5,7 @@ import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
+import { insideRoutes } from "./inside.ts";
 import { jobRoutes } from "./jobs.ts";
 import { memoryRoutes } from "./memory.ts";
 import { ollamaRoutes } from "./ollama.ts";
@@ -36,6 +37,7 @@ const routes: readonly Route[] = [
   ...jobRoutes,
   ...summaryRoutes,
   ...memoryRoutes,
+  ...insideRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },

@@ -6,6 +6,7 @@ import type { AnswerRequest } from "../answers.ts";
 import type { ChatAsk } from "../choices.ts";
 import { recollected } from "./chat-memory.ts";
 import { HttpError } from "./errors.ts";
+import { checkInside } from "./inside-fields.ts";
 import { commonOf, formatOf, messagesOf, toolsOf, toolText } from "./openai-request.ts";
 import { type ChatBody, chatSchema, type Tool } from "./openai-schema.ts";
 import { type Ctx, modelOf, type Serving, unknownFields } from "./serving.ts";
@@ -21,6 +22,7 @@ export async function chatOf(serving: Serving, c: Ctx, body: ChatBody): Promise<
       "n",
     );
   const { tools, format: called } = toolsOf(body);
+  await checkInside(serving.host, body);
   const asked = messagesOf(body.messages);
   const memory = await recollected(serving, c, { model, memory: body.memory }, asked);
   const { prompt, warnings } = await promptOf(serving, model, { body, tools, messages: memory?.messages ?? asked });

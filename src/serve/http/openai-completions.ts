@@ -5,6 +5,7 @@ import type { EndEvent } from "../choices.ts";
 import type { HostToken } from "../host.ts";
 import { merged } from "../merged.ts";
 import { HttpError } from "./errors.ts";
+import { checkInside } from "./inside-fields.ts";
 import { aboutOf, finishReason, finite, usageOf } from "./openai-answer.ts";
 import { commonOf } from "./openai-request.ts";
 import { type CompletionBody, completionSchema } from "./openai-schema.ts";
@@ -13,6 +14,7 @@ import { bodyOf, type Ctx, leavingOf, modelOf, type Serving, streamOf, unknownFi
 export async function postCompletions(serving: Serving, c: Ctx): Promise<Response> {
   const body = await bodyOf(c, completionSchema);
   const model = await modelOf(serving, body.model);
+  await checkInside(serving.host, body);
   const requests = requestsOf(serving, c, { body, model });
   const warnings = unknownFields(body, completionSchema).map((key) => `${key} is not known here and was ignored`);
   const head = {

@@ -1,11 +1,13 @@
 // A request in OpenAI's words as one of ours: sampling, messages, tools and formats.
 // It does not know streams or responses.
+import type { z } from "zod";
 import type { Sampling } from "../../engine/mod.ts";
 import type { ChatMessage } from "../../text/mod.ts";
 import type { AnswerRequest } from "../answers.ts";
 import type { Format } from "../host.ts";
 import { checkSchema } from "../schema-check.ts";
 import { HttpError } from "./errors.ts";
+import { type insideFields, insideOf } from "./inside-fields.ts";
 import type { ChatBody, Message, SamplingBody, Tool } from "./openai-schema.ts";
 import { type Ctx, laneOf, type Serving } from "./serving.ts";
 
@@ -40,7 +42,7 @@ export function commonOf(
   body: SamplingBody & {
     readonly lane?: "interactive" | "batch" | undefined;
     readonly timeout_ms?: number | undefined;
-  },
+  } & z.infer<z.ZodObject<typeof insideFields>>,
 ): Omit<AnswerRequest, "model" | "prompt"> {
   const tier = body.service_tier === "flex" || body.service_tier === "batch" ? "batch" : undefined;
   return {
@@ -53,7 +55,7 @@ export function commonOf(
     minTokens: body.min_tokens,
     ignoreEos: body.ignore_eos,
     stop: stopsOf(body),
-    startWithinMs: body.timeout_ms,
+    ...{ startWithinMs: body.timeout_ms, ...insideOf(body) },
   };
 }
 

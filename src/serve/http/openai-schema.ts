@@ -1,6 +1,7 @@
 // What OpenAI's API takes, as schemas: checked at the door, published in the OpenAPI document.
 // It does not know what becomes of a request.
 import { z } from "zod";
+import { insideFields } from "./inside-fields.ts";
 import { memoryField } from "./memory-fields.ts";
 import { servedFields } from "./serving.ts";
 
@@ -100,6 +101,7 @@ export const chatSchema = z.looseObject({
   reasoning_effort: z.string().nullish(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
   ...memoryField,
+  ...insideFields,
   ...servedFields,
   ...harmless,
 });
@@ -118,6 +120,7 @@ export const completionSchema = z.looseObject({
   logprobs: z.number().int().min(0).max(20).nullish(),
   echo: z.boolean().nullish(),
   best_of: z.number().int().min(1).max(16).nullish(),
+  ...insideFields,
   ...servedFields,
   ...harmless,
 });

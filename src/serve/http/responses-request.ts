@@ -32,11 +32,11 @@ export function chatBodyOf(body: ResponseBody, items: readonly Item[]): { body: 
   if (body.text?.verbosity) warnings.push("text.verbosity was ignored: say in the instructions how long it shall be");
   const system: Message[] = body.instructions ? [{ role: "system", content: body.instructions }] : [];
   const { model, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, service_tier, user } = body;
-  const { parallel_tool_calls, chat_template_kwargs, lane, timeout_ms, memory } = body;
+  const { parallel_tool_calls, chat_template_kwargs, lane, timeout_ms, memory, adapter, interventions } = body;
   const hasLogprobs = body.include?.includes("message.output_text.logprobs") || (body.top_logprobs ?? 0) > 0;
   const chat: ChatBody = {
     ...{ model, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, service_tier, user },
-    ...{ parallel_tool_calls, chat_template_kwargs, lane, timeout_ms, memory },
+    ...{ parallel_tool_calls, chat_template_kwargs, lane, timeout_ms, memory, adapter, interventions },
     messages: [...system, ...messagesOf(items)],
     max_completion_tokens: body.max_output_tokens,
     logprobs: hasLogprobs,

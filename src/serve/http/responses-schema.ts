@@ -1,6 +1,7 @@
 // What POST /v1/responses takes, as a schema: checked at the door, published in the OpenAPI document.
 // It does not know what becomes of a request.
 import { z } from "zod";
+import { insideFields } from "./inside-fields.ts";
 import { memoryField } from "./memory-fields.ts";
 import { samplingFields } from "./openai-schema.ts";
 import { servedFields } from "./serving.ts";
@@ -62,6 +63,7 @@ export const responseSchema = z.looseObject({
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
   ...{ temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, service_tier, user, stream },
   ...memoryField,
+  ...insideFields,
   ...servedFields,
   /** Sent back as it came. */
   metadata: z.record(z.string(), z.string()).nullish(),

@@ -39,7 +39,7 @@ export interface Serving {
   readonly namespacesOf: (caller: string) => readonly string[] | undefined;
   /** Callers may name public addresses to be read. */
   readonly mayFetch: boolean;
-  readonly limits: Limits & { readonly choices: number; readonly embedTexts: number };
+  readonly limits: Limits & { readonly choices: number; readonly embedTexts: number; readonly captureBytes: number };
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
   readonly version: string;
