@@ -126,6 +126,12 @@ export interface MemoryUse {
   readonly pid: number;
 }
 
+export interface EngineChange {
+  readonly type: "lost" | "back";
+  readonly reason: string;
+  readonly ms: number;
+}
+
 export interface Host extends AsyncDisposable {
   /** What a model is and takes, before any of it is in memory; fetched and prepared on the disk where it is not. */
   measure(
@@ -158,4 +164,6 @@ export interface Host extends AsyncDisposable {
   memory(): Promise<MemoryUse>;
   /** Told of models that were opened again because what ran them had died. */
   onReload?: ((model: string, ms: number) => void) | undefined;
+  /** Told when what runs models has died, with how, and when it is back, with what that took. */
+  onEngine?: ((event: EngineChange) => void) | undefined;
 }

@@ -25,7 +25,13 @@ export interface JobsOptions {
   readonly onError: (jobId: string, error: unknown) => void;
   /** Told of every end. */
   readonly onEnd?: ((status: JobStatus) => void) | undefined;
+  /** Told of every change: queued, running, how far, ended, put back. */
+  readonly onChange?: ((job: JobChange) => void) | undefined;
   readonly limits?: Partial<JobLimits> | undefined;
+}
+
+export interface JobChange extends Pick<Job, "id" | "caller" | "url" | "status"> {
+  readonly progress?: unknown;
 }
 
 export interface JobLimits {
@@ -50,8 +56,10 @@ export class Jobs implements AsyncDisposable {
   readonly #options: JobsOptions;
   readonly #limits: JobLimits;
   readonly #owner: Owner;
-  readonly #running = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
+  readonly #running = new Map<string, { job: Job; stop: AbortController; done: Promise<void> }>();
   readonly #notes = new Map<string, unknown>();
+  /** Jobs that said how far they are since the last tick. */
+  readonly #moved = new Set<string>();
   readonly #waiting = new Map<string, Set<() => void>>();
   #isStopping = false;
   #pumping: Promise<void> | undefined;
@@ -87,8 +95,10 @@ export class Jobs implements AsyncDisposable {
         what: `the idempotency key is that of ${found.job.id}, which asks for something else`,
         next: "take another key",
       });
+    const isNew = found.as === "new";
+    if (isNew) this.#options.onChange?.(found.job);
     this.#pump();
-    return { job: found.job, isNew: found.as === "new" };
+    return { job: found.job, isNew };
   }
 
   /** Throws "not-found", also for other callers' jobs. `waitMs`: so long at most until it has ended. */
@@ -145,7 +155,9 @@ export class Jobs implements AsyncDisposable {
 
   /** How far a job is, as whoever does it says; kept while it runs. */
   note(id: string, progress: unknown): void {
-    if (this.#running.has(id)) this.#notes.set(id, progress);
+    if (!this.#running.has(id)) return;
+    this.#notes.set(id, progress);
+    this.#moved.add(id);
   }
   noted(id: string): unknown {
     return this.#notes.get(id);
@@ -155,6 +167,11 @@ export class Jobs implements AsyncDisposable {
     if (this.#isStopping) return;
     const { store, clock } = this.#options;
     const tick = this.#ticks++;
+    for (const id of this.#moved) {
+      const running = this.#running.get(id);
+      if (running) this.#options.onChange?.({ ...running.job, status: "running", progress: this.#notes.get(id) });
+    }
+    this.#moved.clear();
     try {
       if (tick % RENEW_TICKS === 0 && this.#running.size > 0) await store.renew(this.#owner, clock() + HELD_MS);
       if (tick % PRUNE_TICKS === 0) await store.prune(clock() - this.#limits.keptMs);
@@ -181,12 +198,13 @@ export class Jobs implements AsyncDisposable {
           const job = await this.#options.store.claim(this.#owner, now, now + HELD_MS);
           if (job === undefined) break;
           const stop = new AbortController();
+          this.#options.onChange?.({ ...job, status: "running" });
           const done = this.#work(job, stop.signal).finally(() => {
             this.#running.delete(job.id);
             this.#notes.delete(job.id);
             this.#pump();
           });
-          this.#running.set(job.id, { stop, done });
+          this.#running.set(job.id, { job, stop, done });
           if (this.#isStopping) stop.abort();
         }
       } catch (error) {
@@ -206,12 +224,13 @@ export class Jobs implements AsyncDisposable {
       if (signal.aborted) {
         // cancelled: nothing is held any more; stopped: the next start goes on with it
         await store.putBack(job.id, this.#owner, 0, false);
-        return;
+        return; // whoever cancelled it was told
       }
-      if (isRefused(answer)) await store.putBack(job.id, this.#owner, clock() + AGAIN_MS, false);
-      else if (isLost(answer) && job.attempts < this.#limits.mostLost)
-        await store.putBack(job.id, this.#owner, clock() + AGAIN_MS, true);
-      else {
+      const wasLost = isLost(answer) && job.attempts < this.#limits.mostLost;
+      if (isRefused(answer) || wasLost) {
+        await store.putBack(job.id, this.#owner, clock() + AGAIN_MS, wasLost);
+        this.#options.onChange?.({ ...job, status: "queued" });
+      } else {
         const end = { status: answer.status < 400 ? ("done" as const) : ("failed" as const), code: answer.status };
         if (await store.finish(job.id, this.#owner, { ...end, answer: answer.body, now: clock() }))
           this.#tell({ ...job, ...end });
@@ -224,8 +243,10 @@ export class Jobs implements AsyncDisposable {
   #failed(id: string, error: unknown): void {
     if (!this.#isStopping) this.#options.onError(id, error);
   }
-  #tell({ id, status }: Pick<Job, "id" | "status">): void {
+  #tell(job: JobChange): void {
+    const { id, status } = job;
     this.#options.onEnd?.(status);
+    this.#options.onChange?.(job);
     for (const resolve of this.#waiting.get(id) ?? []) resolve();
   }
 

@@ -5,15 +5,13 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { IroriError } from "../base/mod.ts";
 import { EngineLostError } from "./engine-lost.ts";
-import type { Host, HostCall, HostEvent, HostRequest, MemoryUse, ModelFacts } from "./host.ts";
+import type { EngineChange, Host, HostCall, HostEvent, HostRequest, MemoryUse, ModelFacts } from "./host.ts";
 import { told } from "./told.ts";
 import { type EngineSetting, type FromEngine, fromWire, type Operation, type ToEngine } from "./wire.ts";
 
 export interface ProcessHostOptions extends EngineSetting {
   /** Told when the engine died, with how, and when it is back, with what that took. */
-  readonly onEngine?:
-    | ((event: { readonly type: "lost" | "back"; readonly reason: string; readonly ms: number }) => void)
-    | undefined;
+  readonly onEngine?: Host["onEngine"];
 }
 
 interface Call {
@@ -29,6 +27,7 @@ const MOST_WAIT_MS = 30_000;
 
 export class ProcessHost implements Host {
   onReload?: Host["onReload"];
+  onEngine?: Host["onEngine"];
   readonly #options: ProcessHostOptions;
   readonly #calls = new Map<number, Call>();
   /** Models that are open, to be opened again. */
@@ -95,7 +94,7 @@ export class ProcessHost implements Host {
     if (this.#isClosed) return;
     const isYoung = performance.now() - this.#startedAt < YOUNG_MS;
     this.#waitMs = isYoung ? Math.min(MOST_WAIT_MS, Math.max(100, this.#waitMs * 2)) : 0;
-    this.#options.onEngine?.({ type: "lost", reason, ms: this.#waitMs });
+    this.#tell({ type: "lost", reason, ms: this.#waitMs });
     this.#ready = this.#again(reason, this.#waitMs);
     this.#ready.catch(() => undefined); // told to whoever calls
   }
@@ -113,8 +112,12 @@ export class ProcessHost implements Host {
       });
       this.onReload?.(model, performance.now() - from);
     }
-    this.#options.onEngine?.({ type: "back", reason, ms: performance.now() - start });
+    this.#tell({ type: "back", reason, ms: performance.now() - start });
     return child;
+  }
+  #tell(change: EngineChange): void {
+    this.#options.onEngine?.(change);
+    this.onEngine?.(change);
   }
 
   /** A call to a child that is there. */

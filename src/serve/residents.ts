@@ -19,6 +19,8 @@ export interface ResidentsOptions {
   /** Calls later; gives what ends that. */
   readonly after: (ms: number, then: () => void) => () => void;
   readonly onLoad: (load: Load) => void;
+  /** Told of a model that gives way, or that somebody closes. */
+  readonly onUnload?: ((unload: Pick<Load, "model" | "cause">) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
   /** What all models may take together; asked once, before the first is opened. */
   readonly budget: () => Promise<Budget>;
@@ -239,6 +241,7 @@ export class Residents {
     entry.stopClosing();
     this.#entries.delete(model);
     this.#gone.set(model, cause);
+    this.#options.onUnload?.({ model, cause });
     const closing = this.#options.host.unload(model).finally(() => {
       if (this.#closing.get(model) === closing) this.#closing.delete(model);
     });

@@ -7,6 +7,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { IroriError, type OnProgress, seededRandom, unlessAborted } from "../base/mod.ts";
 import { idMaker, openInMemory } from "../memory/mod.ts";
 import { Answers, type Limits } from "./answers.ts";
+import { Events } from "./events.ts";
 import type { Host } from "./host.ts";
 import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
@@ -88,6 +89,9 @@ export interface ServerOptions {
 /** This process among all that ever held jobs. */
 const RUN = randomUUID();
 
+/** Milliseconds between two pictures of the lanes for those who listen. */
+const LANES_MS = 500;
+
 /** 11434 is Ollama's. */
 export const DEFAULT_PORT = 11435;
 
@@ -107,14 +111,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const now = () => performance.now();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = new Metrics();
+  const events = new Events({ run: RUN.slice(0, 8), clock: Date.now });
+  host.onEngine = ({ type: state, reason, ms }) => events.tell({ type: "engine", state, reason, ms: Math.round(ms) });
   const onLoad = (load: Load) => {
     metrics.loaded(load);
+    events.tell({ type: "load", ...load, ms: Math.round(load.ms) });
     options.onLoad?.(load);
   };
   const residents = new Residents({
     host,
     now,
     onLoad,
+    onUnload: (unload) => events.tell({ type: "unload", ...unload }),
     onProgress: options.onProgress,
     after,
     context: options.plannedContext ?? PLANNED_CONTEXT,
@@ -130,7 +138,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     policy: { ...DEFAULT_LANES, ...options.lanes },
     now,
     after,
-    onEffect: (effect) => metrics.effect(effect),
+    onEffect: (effect) => {
+      metrics.effect(effect);
+      isMoved = true;
+    },
+  });
+  let isMoved = false;
+  const stopShowing = every(LANES_MS, () => {
+    if (isMoved && events.listeners > 0) events.show({ type: "lanes", ...lanes.state() });
+    isMoved = false;
   });
   metrics.read(lanes, () => host.memory());
   const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
@@ -149,6 +165,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     work: (job, signal) => answered(inner, job, signal),
     onError: (id, error) => onError(id, error),
     onEnd: (status) => metrics.jobEnded(status),
+    onChange: ({ id, caller, url, status, progress }) =>
+      events.tell({ type: "job", id, caller, url, status, ...(progress !== undefined && { progress }) }),
   });
   const random = seededRandom(randomBytes(6).readUIntLE(0, 6));
   const inMemory: MemoryPlace = {
@@ -170,7 +188,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       version: options.version,
     },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
-    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories },
+    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories, events },
     namespacesOf: (caller) => keys.find(({ name }) => name === caller)?.namespaces,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
@@ -191,6 +209,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
   server.headersTimeout = 10_000;
   const end = async (patienceMs?: number) => {
+    stopShowing();
+    events.close(); // those who listen would listen on
     await close(server, patienceMs);
     await jobs[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();

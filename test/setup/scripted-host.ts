@@ -24,6 +24,8 @@ export interface Script {
 }
 
 export class ScriptedHost implements Host {
+  onReload?: Host["onReload"];
+  onEngine?: Host["onEngine"];
   readonly loads: string[] = [];
   readonly unloads: string[] = [];
   /** Answers that run now. */

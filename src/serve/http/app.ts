@@ -5,6 +5,7 @@ import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
+import { eventRoutes } from "./events.ts";
 import { insideRoutes } from "./inside.ts";
 import { jobRoutes } from "./jobs.ts";
 import { memoryRoutes } from "./memory.ts";
@@ -38,6 +39,7 @@ const routes: readonly Route[] = [
   ...summaryRoutes,
   ...memoryRoutes,
   ...insideRoutes,
+  ...eventRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },

@@ -3,6 +3,7 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import type { Answers, Limits } from "../answers.ts";
+import type { Events } from "../events.ts";
 import type { Host } from "../host.ts";
 import type { Jobs } from "../jobs.ts";
 import type { KeptResponses } from "../kept-responses.ts";
@@ -35,6 +36,7 @@ export interface Serving {
   /** What /v1/responses goes on from. */
   readonly responses: KeptResponses<Item>;
   readonly memories: Memories;
+  readonly events: Events;
   /** Namespaces that a caller's key has; undefined for all. */
   readonly namespacesOf: (caller: string) => readonly string[] | undefined;
   /** Callers may name public addresses to be read. */

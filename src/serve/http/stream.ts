@@ -23,6 +23,18 @@ const NAMED_SSE: Framing = {
   ...SSE,
   frame: (value) => `event: ${(value as { readonly type: string }).type}\n${SSE.frame(value)}`,
 };
+/** Events with an id, where they have one, that a reader who comes back says. */
+const NUMBERED_SSE: Framing = {
+  ...SSE,
+  frame: (value) => {
+    const { id, type, data } = value as {
+      readonly id: string | undefined;
+      readonly type: string;
+      readonly data: object;
+    };
+    return `${id === undefined ? "" : `id: ${id}\n`}event: ${type}\n${SSE.frame(data)}`;
+  },
+};
 const NDJSON: Framing = {
   type: "application/x-ndjson",
   frame: (value) => `${JSON.stringify(value)}\n`,
@@ -89,4 +101,5 @@ const streamAs =
 
 export const sse = streamAs(SSE);
 export const namedSse = streamAs(NAMED_SSE);
+export const numberedSse = streamAs(NUMBERED_SSE);
 export const ndjson = streamAs(NDJSON);
