@@ -71,16 +71,26 @@ test("check 10: two models asked for at once, room for one: they are never open 
   assert.equal(most, 1);
 });
 
-test("check 22: /api/ps tells the sum of the plan's items", async () => {
-  await using it = await serve({}, { models: ["A"] });
-  const { models } = (await (await fetch(`${it.server.url}/api/ps`)).json()) as { models: { size: number }[] };
-  const status = (await (await fetch(`${it.server.url}/irori/status`)).json()) as {
-    models: { plan: { bytes: number }[] }[];
+test("checks 9, 22: /api/ps tells what is measured, shared out as the plans say, and the metrics how that stands to the plan", async () => {
+  await using it = await serve({ weightBytes: () => 1000 }, { models: ["A"] });
+  await it.chat("B");
+  it.host.privateBytes = 9000; // 0 before the first was opened
+  const { models } = (await (await fetch(`${it.server.url}/api/ps`)).json()) as {
+    models: { size: number; planned_bytes: number }[];
   };
-  assert.equal(
-    models[0]?.size,
-    status.models[0]?.plan.reduce((sum, { bytes }) => sum + bytes, 0),
+  assert.deepEqual(
+    models.map(({ size }) => size),
+    [1000 + 4500, 1000 + 4500],
   );
+  const status = (await (await fetch(`${it.server.url}/irori/status`)).json()) as {
+    models: { plan: { bytes: number; isMapped: boolean }[] }[];
+  };
+  const planned = status.models[0]?.plan.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
+  assert.equal(models[0]?.planned_bytes, planned);
+  const text = await (await fetch(`${it.server.url}/metrics`)).text();
+  const ratio = Number(/^irori_memory_used_of_plan_ratio (.*)$/m.exec(text)?.[1]);
+  assert.equal(ratio, 9000 / (2 * (planned - 1000)));
+  assert.match(text, /irori_model_plan_bytes\{model="B",item="weights"\} 1000/);
 });
 
 test("a model that is not pinned closes when nobody used it for the time that is set", async () => {

@@ -279,3 +279,24 @@ test("check 20: the official Ollama client: chat and generate, whole and streame
   assert.equal((await client.show({ model: "one" })).details.family, "scripted");
   await assert.rejects(client.copy({ source: "one", destination: "three" }), /not served here/);
 });
+
+test("check 20: the official Ollama client: pull says what is here and fetches nothing unless it may, delete, embeddings", async () => {
+  await using it = await serve();
+  const client = new Ollama({ host: it.server.url });
+  assert.equal((await client.pull({ model: "two" })).status, "success");
+  const lines: string[] = [];
+  for await (const { status } of await client.pull({ model: "one", stream: true })) lines.push(status);
+  assert.equal(lines.at(-1), "success");
+  await assert.rejects(client.pull({ model: "three" }), /fetches nothing for callers/);
+  assert.deepEqual(it.host.pulled, []);
+  assert.deepEqual((await client.embeddings({ model: "one", prompt: "abc" })).embedding, [3, 1]);
+  await client.delete({ model: "two" });
+  assert.deepEqual(it.host.removed, ["two"]);
+  await assert.rejects(client.delete({ model: "one" }), /one is served here/);
+  await using may = await serve({}, { mayFetch: true });
+  const statuses: string[] = [];
+  const fetching = new Ollama({ host: may.server.url });
+  for await (const { status } of await fetching.pull({ model: "three", stream: true })) statuses.push(status);
+  assert.deepEqual(statuses, ["pulling manifest", "download three", "success"]);
+  assert.deepEqual(may.host.pulled, ["three"]);
+});

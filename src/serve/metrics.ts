@@ -6,6 +6,7 @@ import type { MemoryUse } from "./host.ts";
 import type { Effect, Lane } from "./lane-policy.ts";
 import type { Lanes } from "./lanes.ts";
 import { RefusedError } from "./lanes.ts";
+import { plannedBytes, type ResidencyItem } from "./residency.ts";
 import type { Load } from "./residents.ts";
 
 /** vLLM's, so that its dashboards fit. */
@@ -166,6 +167,31 @@ export class Metrics {
         this.set({ kind: "private" }, privateBytes);
         this.set({ kind: "resident" }, residentBytes);
         this.set({ kind: "free" }, freeBytes);
+      },
+    });
+  }
+
+  /** What was planned of every model that is open, and how what is measured stands to it. */
+  readPlans(
+    open: () => readonly { readonly model: string; readonly items: readonly ResidencyItem[] }[],
+    ownBytes: () => Promise<number>,
+  ): void {
+    new Gauge({
+      ...{ name: "irori_model_plan_bytes", help: "Planned memory of the models that are open, by what it is for" },
+      ...{ labelNames: ["model", "item"], ...this.#of },
+      collect() {
+        this.reset();
+        for (const { model, items } of open())
+          for (const { name, bytes } of items) this.set({ model, item: name }, bytes);
+      },
+    });
+    new Gauge({
+      name: "irori_memory_used_of_plan_ratio",
+      help: "Memory that no file backs which models took, measured, over what was planned for it; 0 where none is open",
+      ...this.#of,
+      async collect() {
+        const planned = open().reduce((sum, { items }) => sum + plannedBytes(items).own, 0);
+        this.set(planned === 0 ? 0 : (await ownBytes()) / planned);
       },
     });
   }

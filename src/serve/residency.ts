@@ -152,3 +152,9 @@ export class NoRoomError extends IroriError {
     this.plan = plan;
   }
 }
+
+/** What items take of mapped files, and what no file backs. */
+export function plannedBytes(items: readonly ResidencyItem[]): { readonly mapped: number; readonly own: number } {
+  const of = (isMapped: boolean) => items.reduce((sum, item) => sum + (item.isMapped === isMapped ? item.bytes : 0), 0);
+  return { mapped: of(true), own: of(false) };
+}

@@ -118,6 +118,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     events.tell({ type: "load", ...load, ms: Math.round(load.ms) });
     options.onLoad?.(load);
   };
+  let bareBytes: number | undefined;
+  const ownBytes = async () => {
+    const { privateBytes } = await host.memory();
+    return Math.max(0, privateBytes - (bareBytes ?? privateBytes));
+  };
   const residents = new Residents({
     host,
     now,
@@ -129,10 +134,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     pinned: options.pinned ?? options.models,
     mostSwitchWaitMs: options.mostSwitchWaitMs ?? 30_000,
     closeAfterMs: options.closeAfterMs,
-    budget: async () => ({
-      bytes: options.budgetBytes ?? (await host.memory()).freeBytes,
-      reserveBytes: options.reserveBytes ?? RESERVE_BYTES,
-    }),
+    budget: async () => {
+      const { freeBytes, privateBytes } = await host.memory();
+      bareBytes = privateBytes; // asked before the first model is opened
+      return { bytes: options.budgetBytes ?? freeBytes, reserveBytes: options.reserveBytes ?? RESERVE_BYTES };
+    },
   });
   const lanes = new Lanes({
     policy: { ...DEFAULT_LANES, ...options.lanes },
@@ -149,6 +155,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isMoved = false;
   });
   metrics.read(lanes, () => host.memory());
+  metrics.readPlans(() => residents.open().map(({ model, items }) => ({ model, items })), ownBytes);
   const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
   const onError = options.onError ?? (() => undefined);
   const store = await openWorkStore(options.workFile ?? ":memory:");
@@ -188,7 +195,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       version: options.version,
     },
     ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
-    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories, events },
+    ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories, events, ownBytes },
     namespacesOf: (caller) => keys.find(({ name }) => name === caller)?.namespaces,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,

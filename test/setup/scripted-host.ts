@@ -142,10 +142,19 @@ export class ScriptedHost implements Host {
   async stored() {
     return (this.#script.models ?? ["one", "two"]).map((name) => ({ name, bytes: 1000, sha256: "", pulledAt: 0 }));
   }
-  async pull(): Promise<void> {}
-  async remove(): Promise<void> {}
+  readonly pulled: string[] = [];
+  readonly removed: string[] = [];
+  async pull(model: string, { onProgress }: Parameters<Host["pull"]>[1] = {}): Promise<void> {
+    onProgress?.({ step: "download", item: model, done: 1, total: 2, unit: "bytes" });
+    this.pulled.push(model);
+  }
+  async remove(model: string): Promise<void> {
+    this.removed.push(model);
+  }
+  /** Bytes that no file backs, as they are measured. */
+  privateBytes = 0;
   async memory() {
-    return { privateBytes: 0, residentBytes: 0, freeBytes: 1e9, pid: process.pid };
+    return { privateBytes: this.privateBytes, residentBytes: 0, freeBytes: 1e9, pid: process.pid };
   }
   async [Symbol.asyncDispose](): Promise<void> {}
 }

@@ -5,6 +5,7 @@ import { type ErrorCode, IroriError } from "../../base/mod.ts";
 import { ContextError } from "../answers.ts";
 import { EngineLostError } from "../engine-lost.ts";
 import { RefusedError } from "../lanes.ts";
+import { NoAnswerError } from "../summaries/asking.ts";
 
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   "bad-input": 400,
@@ -59,6 +60,9 @@ export function factsOfError(error: unknown): ErrorFacts {
   }
   if (error instanceof EngineLostError)
     return { ...plain, status: 503, message: error.message, code: "engine_lost", retryAfter: 1 };
+  // the model's fault, and again the next time: nothing that a job should try on
+  if (error instanceof NoAnswerError)
+    return { ...plain, status: 422, message: error.message, code: "no_usable_answer" };
   if (error instanceof ContextError)
     return { ...plain, status: 400, message: error.message, code: "context_length_exceeded" };
   if (error instanceof HttpError)

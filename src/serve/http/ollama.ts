@@ -5,10 +5,12 @@ import type { Sampling } from "../../engine/mod.ts";
 import type { AnswerRequest } from "../answers.ts";
 import { type ChatAsk, type Choice, type ChoiceEvent, choicesOf, type DoneEvent, wholeChoices } from "../choices.ts";
 import type { Format } from "../host.ts";
+import { plannedBytes } from "../residency.ts";
 import { checkSchema } from "../schema-check.ts";
 import { recollected } from "./chat-memory.ts";
 import { factsOfError, HttpError, ollamaError } from "./errors.ts";
 import { memoryField } from "./memory-fields.ts";
+import { ollamaStoreRoutes } from "./ollama-store.ts";
 import { bodyOf, type Ctx, laneOf, leavingOf, modelOf, type Serving, servedFields, streamOf } from "./serving.ts";
 import { ndjson } from "./stream.ts";
 
@@ -277,9 +279,15 @@ async function getTags({ host }: Serving, c: Ctx): Promise<Response> {
   return c.json({ models });
 }
 
-async function getPs({ residents }: Serving, c: Ctx): Promise<Response> {
-  const models = residents.open().map(({ model, facts, users, items }) => ({
-    ...{ name: model, model, size: items.reduce((sum, { bytes }) => sum + bytes, 0), size_vram: 0 },
+/** Sizes are measured: what is mapped, and what the engine's process took since it had no model, shared out as the plans say. */
+async function getPs({ residents, ownBytes }: Serving, c: Ctx): Promise<Response> {
+  const open = residents.open();
+  const planned = open.map(({ items }) => plannedBytes(items));
+  const allOwn = planned.reduce((sum, { own }) => sum + own, 0);
+  const measured = await ownBytes();
+  const models = open.map(({ model, facts, users }, i) => ({
+    ...{ name: model, model, size_vram: 0, planned_bytes: (planned[i]?.mapped ?? 0) + (planned[i]?.own ?? 0) },
+    size: Math.round((planned[i]?.mapped ?? 0) + (measured * (planned[i]?.own ?? 0)) / Math.max(1, allOwn)),
     details: {
       format: "gguf",
       family: facts.family,
@@ -307,13 +315,6 @@ async function postShow(serving: Serving, c: Ctx): Promise<Response> {
   });
 }
 
-async function notDone(_: Serving, c: Ctx): Promise<Response> {
-  throw new HttpError(501, "unsupported", {
-    what: `${c.req.path} is not served here`,
-    next: "`irori pull`, `ls` and `rm` manage the store",
-  });
-}
-
 export const ollamaRoutes = [
   { method: "POST", path: "/api/generate", body: generateSchema, serve: postGenerate },
   { method: "POST", path: "/api/chat", body: chatSchema, serve: postChat },
@@ -322,8 +323,5 @@ export const ollamaRoutes = [
   { method: "GET", path: "/api/ps", serve: getPs },
   { method: "POST", path: "/api/show", body: showSchema, serve: postShow },
   { method: "GET", path: "/api/version", serve: async ({ version }: Serving, c: Ctx) => c.json({ version }) },
-  ...["/api/create", "/api/copy", "/api/push", "/api/pull", "/api/blobs/:digest"].map(
-    (path) => ({ method: "POST", path, serve: notDone }) as const,
-  ),
-  { method: "DELETE", path: "/api/delete", serve: notDone },
+  ...ollamaStoreRoutes,
 ] as const;

@@ -10,6 +10,7 @@ const ERRORS = {
   "404": "There is no such model, or no such thing",
   "409": "Somebody else changed it",
   "413": "The body is too long",
+  "422": "The model gave no usable answer; the sentence says what it gave",
   "421": "The Host header is no name of this server",
   "429": "A lane or a quota is full, or a deadline cannot be kept; see Retry-After",
   "501": "Not served here; the sentence says what is instead",

@@ -37,6 +37,8 @@ export interface Serving {
   readonly responses: KeptResponses<Item>;
   readonly memories: Memories;
   readonly events: Events;
+  /** Bytes that no file backs which the engine's process took since it had no model: measured now. */
+  readonly ownBytes: () => Promise<number>;
   /** Namespaces that a caller's key has; undefined for all. */
   readonly namespacesOf: (caller: string) => readonly string[] | undefined;
   /** Callers may name public addresses to be read. */
