@@ -53,11 +53,11 @@ test("checks 1, 2: short and long prompts with any options: the same process, th
   await (await chat()).text();
   const [files, loads] = [await mapped(), server.serving.residents.loads()];
   assert.ok(files.length > 0);
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i < 4; i++) {
     const response = await fetch(`${server.url}/api/generate`, {
       method: "POST",
       body: JSON.stringify({
-        ...{ model, prompt: "word ".repeat(i % 2 ? 1500 : 300), stream: false, keep_alive: ["0", "24h"][i % 2] },
+        ...{ model, prompt: "word ".repeat(i % 2 ? 1000 : 300), stream: false, keep_alive: ["0", "24h"][i % 2] },
         options: { num_predict: 2, num_ctx: [2048, 4096, 8192][i % 3], num_batch: [512, 1024][i % 2] },
       }),
     });
