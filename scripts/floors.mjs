@@ -41,7 +41,7 @@ const thirdParties = {
   "serve/summaries/asking.ts": ["jsonrepair"],
   "serve/work/work-file.ts": ["node:sqlite"],
   "serve/engine-child.ts": ["../machine.ts"],
-  "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
+  "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts", "../serve/attach/mod.ts"],
 };
 
 const places = floors.flatMap((areas, floor) => areas.map((area) => ({ area, floor })));

@@ -1,9 +1,11 @@
 // `irori serve [MODEL…]`: models kept warm behind HTTP until Ctrl-C.
 // It does not know routes or lanes.
+import { randomBytes } from "node:crypto";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import {
+  announce,
   type Budget,
   DEFAULT_LANES,
   DEFAULT_PORT,
@@ -19,6 +21,7 @@ import {
   type RunningServer,
   startServer,
 } from "../serve/mod.ts";
+import { computesOf } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
 import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
@@ -71,6 +74,9 @@ async function runServe(call: Call): Promise<undefined> {
   const pins = args.texts("pin");
   const closeAfter = args.number("close-after", { min: 1 });
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
+  const keys = args.texts("key").map(keyOf);
+  // commands of whoever may read the store call with a key of this run
+  const ownKey = keys.length > 0 ? randomBytes(24).toString("base64url") : undefined;
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
     host: new ProcessHost({
@@ -85,7 +91,7 @@ async function runServe(call: Call): Promise<undefined> {
     models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
     hostname: args.text("host"),
     port: args.number("port", { isWhole: true, min: 0, max: 65_535 }),
-    keys: args.texts("key").map(keyOf),
+    keys: ownKey === undefined ? keys : [...keys, { name: "irori", key: ownKey }],
     origins: args.texts("origin"),
     lanes: lanesOf(slots),
     ...roomOf(args),
@@ -101,6 +107,15 @@ async function runServe(call: Call): Promise<undefined> {
       say(`irori: request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
   });
   progress[Symbol.dispose]();
+  const { home } = settingsOf(call).settings;
+  const url = server.url.replace(/\/\/(0\.0\.0\.0|\[::\])/, "//127.0.0.1");
+  using _record = announce(home, {
+    url,
+    pid: process.pid,
+    key: ownKey,
+    version: versionHere(),
+    computes: computesOf(call),
+  });
   if (args.flag("json")) printJson({ url: server.url, pid: process.pid, models: openOf(server) });
   else print(bannerOf(server));
   await stopped(stop.signal);

@@ -41,7 +41,7 @@ export interface StoredFacts {
 }
 
 export type HostPrompt =
-  | { readonly text: string; readonly control?: boolean }
+  | { readonly text: string; readonly control?: boolean | undefined }
   | {
       readonly messages: readonly ChatMessage[];
       readonly tools?: readonly unknown[];
@@ -130,7 +130,7 @@ export interface Host extends AsyncDisposable {
   embed(
     model: string,
     texts: readonly string[],
-    options?: Pick<EmbedOptions, "prompt" | "dimensions" | "signal">,
+    options?: Omit<EmbedOptions, "isNormalized" | "onDone">,
   ): Promise<Embeddings>;
   stored(): Promise<readonly StoredFacts[]>;
   pull(model: string, options?: { readonly signal?: AbortSignal; readonly onProgress?: OnProgress }): Promise<void>;

@@ -99,10 +99,25 @@ export class Metrics {
     ...this.#of,
   });
 
+  /** Since the start: answers that began, and tokens as they are made. */
+  readonly totals: Readonly<Record<Lane, { requests: number; tokens: number }>> = {
+    interactive: { requests: 0, tokens: 0 },
+    batch: { requests: 0, tokens: 0 },
+  };
+
   readonly watch: AnswerWatch = {
-    started: ({ lane }, { waitedMs }) => this.#queue.observe({ lane }, waitedMs / 1000),
-    firstToken: ({ lane }, ms) => this.#firstToken.observe({ lane }, ms / 1000),
-    token: ({ lane }, ms) => this.#between.observe({ lane }, ms / 1000),
+    started: ({ lane }, { waitedMs }) => {
+      this.totals[lane].requests++;
+      this.#queue.observe({ lane }, waitedMs / 1000);
+    },
+    firstToken: ({ lane }, ms) => {
+      this.totals[lane].tokens++;
+      this.#firstToken.observe({ lane }, ms / 1000);
+    },
+    token: ({ lane }, ms) => {
+      this.totals[lane].tokens++;
+      this.#between.observe({ lane }, ms / 1000);
+    },
     ended: ({ lane }, { promptTokens, reusedTokens, ids, stop, about, timings }) => {
       this.#prompt.inc({ lane }, promptTokens);
       this.#reused.inc({ lane }, reusedTokens);

@@ -1,5 +1,6 @@
 // Public names of serve/: the server, its lanes and residents, the host that runs models for it, and the memory as an MCP server.
 
+export { announce } from "./attach/record.ts";
 export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
 export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
 export type { ServerStatus } from "./http/app.ts";

@@ -155,7 +155,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       models: options.models,
       version: options.version,
     },
-    ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    ...{ beatMs: options.beatMs ?? 10_000, every, now, startedAt: now(), clock: Date.now, unique: randomUUID },
     mayFetch: options.mayFetch ?? false,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,

@@ -6,6 +6,7 @@ import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
 import { type ErrorFacts, factsOfError, HttpError, ollamaError, openAiError } from "./errors.ts";
 import { jobRoutes } from "./jobs.ts";
+import { nativeRoutes } from "./native.ts";
 import { ollamaRoutes } from "./ollama.ts";
 import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
@@ -32,6 +33,7 @@ const routes: readonly Route[] = [
   ...ollamaRoutes,
   ...jobRoutes,
   ...summaryRoutes,
+  ...nativeRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },
@@ -131,13 +133,15 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 }
 
 /** Lanes, models and memory, as `irori ps` shows them. */
-async function statusOf({ residents, lanes, host, version, jobs }: Serving) {
+async function statusOf({ residents, lanes, host, version, jobs, metrics, now, startedAt }: Serving) {
   const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
     ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
   }));
   return {
     version,
+    uptime_s: Math.round((now() - startedAt) / 1000),
+    totals: metrics.totals,
     lanes: lanes.state(),
     models,
     loads: residents.loads(),

@@ -40,6 +40,8 @@ export interface Serving {
   readonly every: (ms: number, then: () => void) => () => void;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
+  /** When it started, by `now`. */
+  readonly startedAt: number;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** A whole number from 0 to 2^32 - 1. */
