@@ -37,6 +37,8 @@ const thirdParties = {
   "serve/*": ["hono", "hono/**", "@modelcontextprotocol/**"],
   "serve/server.ts": ["@hono/node-server"],
   "serve/metrics.ts": ["prom-client"],
+  "serve/logs.ts": ["pino"],
+  "serve/traces.ts": ["@opentelemetry/**"],
   "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
   "serve/summaries/asking.ts": ["jsonrepair"],
   "serve/work/work-file.ts": ["node:sqlite"],

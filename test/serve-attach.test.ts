@@ -85,7 +85,10 @@ test("ps and top find it; top tells lanes, rates, loads and memory, and its text
   assert.equal(typeof top.rates.interactive.tokensPerSecond, "number");
   const text = command.irori(["top", "--once", "--interval", "0.1"]);
   assert.equal(text.status, 0, text.stderr);
-  assert.match(text.stdout, /LANE +RUNNING +WAITING[^]*interactive[^]*batch[^]*smollm2-135m[^]*loads +1 first/);
+  assert.match(
+    text.stdout,
+    /LANE +RUNNING +WAITING[\s\S]*interactive[\s\S]*batch[\s\S]*smollm2-135m[\s\S]*loads +1 first/,
+  );
   assert.ok(command.json(["ps"]).totals.interactive.tokens >= 60);
 });
 

@@ -27,6 +27,7 @@ import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
+import { watcherArgs, watchersOf } from "./watchers.ts";
 import { workFileIn } from "./work-file.ts";
 
 const args = {
@@ -57,6 +58,7 @@ const args = {
     description: "Close models that are not pinned and that nobody used for so long",
   },
   ...answerArgs,
+  ...watcherArgs,
   fetch: { type: "boolean", description: "Callers may name public addresses to be summarised" },
   slots: { type: "string", valueHint: "N", description: `Answers at once (default ${DEFAULT_LANES.slots})` },
 } as const satisfies ArgsDef;
@@ -77,16 +79,15 @@ async function runServe(call: Call): Promise<undefined> {
   const keys = args.texts("key").map(keyOf);
   // commands of whoever may read the store call with a key of this run
   const ownKey = keys.length > 0 ? randomBytes(24).toString("base64url") : undefined;
+  const { watchers, tell, isLogged } = await watchersOf(args, process.env, versionHere());
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
     host: new ProcessHost({
       ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
       onEngine: ({ type, reason, ms }) =>
-        say(
-          type === "lost"
-            ? `irori: the engine is gone: ${reason}`
-            : `irori: the engine is back after ${ms.toFixed(0)} ms`,
-        ),
+        type === "lost"
+          ? tell("error", `the engine is gone: ${reason}`, { reason })
+          : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
     }),
     models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
     hostname: args.text("host"),
@@ -97,14 +98,18 @@ async function runServe(call: Call): Promise<undefined> {
     ...roomOf(args),
     ...(pins.length > 0 && { pinned: pins }),
     ...(closeAfter !== undefined && { closeAfterMs: closeAfter * 1000 }),
-    onLoad: ({ model, cause, ms }) => say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
+    // the log has its own line of it
+    onLoad: ({ model, cause, ms }) => isLogged || say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
+    watchers,
     version: versionHere(),
     mayFetch: args.flag("fetch"),
     workFile: workFileIn(settingsOf(call).settings.home),
     onProgress: progress.onProgress,
     signal: stop.signal,
     onError: (requestId, error) =>
-      say(`irori: request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
+      tell("error", `request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`, {
+        requestId,
+      }),
   });
   progress[Symbol.dispose]();
   const { home } = settingsOf(call).settings;
@@ -119,7 +124,7 @@ async function runServe(call: Call): Promise<undefined> {
   if (args.flag("json")) printJson({ url: server.url, pid: process.pid, models: openOf(server) });
   else print(bannerOf(server));
   await stopped(stop.signal);
-  say("stopping: answers that run have 5 s to end");
+  tell("info", "stopping: answers that run have 5 s to end");
   return undefined;
 }
 

@@ -19,6 +19,8 @@ export interface AnswerRequest {
   readonly prompt: HostPrompt;
   readonly lane: Lane;
   readonly caller: string;
+  /** Of the request that it belongs to, for logs and traces. */
+  readonly requestId?: string | undefined;
   readonly seed: number;
   readonly sampling: Partial<Sampling>;
   readonly maxTokens?: number | undefined;
@@ -140,7 +142,7 @@ export class Answers {
     const { host, watch, now } = this.#options;
     const { slot, about, asked, signal } = given;
     watch?.started?.(request, slot);
-    const { model, prompt: _, lane, caller: __, startWithinMs: ___, ...rest } = request;
+    const { model, prompt: _, lane, caller: __, startWithinMs: ___, requestId: ____, ...rest } = request;
     const urgency = lane === "interactive" ? 1 : 0;
     let last: number | undefined;
     for await (const event of host.generate(model, { ...rest, ids, urgency }, { signal, pause: slot.pause })) {

@@ -7,7 +7,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import { IroriError, type OnProgress, unlessAborted } from "../base/mod.ts";
 import { Answers, type Limits } from "./answers.ts";
 import type { Host } from "./host.ts";
-import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
+import { type AppOptions, makeApp, makeInner, type RequestFacts } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
 import type { Serving } from "./http/serving.ts";
 import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
@@ -17,6 +17,7 @@ import { Metrics } from "./metrics.ts";
 import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
 import { after, every } from "./timers.ts";
+import { type Watcher, watchedByAll } from "./watcher.ts";
 import type { Job } from "./work/work-file.ts";
 import { openWorkStore } from "./work/work-store.ts";
 
@@ -73,7 +74,8 @@ export interface ServerOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
-  readonly onRequest?: AppOptions["onRequest"];
+  /** Logs and traces; they are closed with the server. */
+  readonly watchers?: readonly Watcher[] | undefined;
   readonly onError?: AppOptions["onError"];
 }
 
@@ -99,8 +101,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const now = () => performance.now();
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = new Metrics();
+  const { watchers = [] } = options;
+  const onRequest = (facts: RequestFacts) => {
+    for (const watcher of watchers) watcher.request(facts);
+  };
   const onLoad = (load: Load) => {
     metrics.loaded(load);
+    for (const watcher of watchers) watcher.loaded?.(load);
     options.onLoad?.(load);
   };
   const residents = new Residents({
@@ -125,7 +132,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onEffect: (effect) => metrics.effect(effect),
   });
   metrics.read(lanes, () => host.memory());
-  const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
+  const answers = new Answers({
+    host,
+    residents,
+    lanes,
+    limits,
+    now,
+    watch: watchedByAll([metrics, ...watchers].map(({ watch }) => watch)),
+  });
   const onError = options.onError ?? (() => undefined);
   const store = await openWorkStore(options.workFile ?? ":memory:");
   const jobs = new Jobs({
@@ -160,7 +174,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };
-  const inner = makeInner(serving);
+  const inner = makeInner(serving, onRequest);
   const app = makeApp(serving, {
     door: {
       hostname,
@@ -170,7 +184,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       mostOpen: limits.openRequests,
       now,
     },
-    ...{ bodyBytes: limits.bodyBytes, onRequest: options.onRequest, onError },
+    ...{ bodyBytes: limits.bodyBytes, onRequest, onError },
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as NodeServer;
   server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
@@ -180,6 +194,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await jobs[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
     await host[Symbol.asyncDispose]();
+    for (const watcher of watchers) await watcher[Symbol.asyncDispose]();
   };
   try {
     const bound = await listen(server, hostname, port);

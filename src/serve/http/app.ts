@@ -46,12 +46,14 @@ const routes: readonly Route[] = [
 ];
 
 /** The routes without the door, for jobs: whoever asks was let in when the job was submitted, and is told of by a header. */
-export function makeInner(serving: Serving): Hono<Env> {
+export function makeInner(serving: Serving, onRequest: AppOptions["onRequest"]): Hono<Env> {
   const app = new Hono<Env>();
   app.use(async (c, next) => {
+    const start = serving.now();
     c.set("requestId", c.req.header("x-request-id") ?? serving.unique());
     c.set("caller", { name: c.req.header("x-irori-caller") ?? "anonymous", lanes: ["batch"] });
     await next();
+    onRequest?.({ ...factsOf(c), ms: serving.now() - start });
   });
   for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
   app.notFound(notFound);
@@ -79,6 +81,10 @@ export interface RequestFacts {
   readonly status: number;
   readonly ms: number;
   readonly caller: string;
+  /** As it was called: told to logs that were asked for it. */
+  readonly path: string;
+  /** Of W3C's trace context, where the caller sent it. */
+  readonly traceparent?: string | undefined;
 }
 
 export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
@@ -90,10 +96,10 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
     c.set("requestId", requestId);
     c.header("x-request-id", requestId);
     await next();
-    const told = { requestId, method: c.req.method, route: c.req.routePath, status: c.res.status };
+    const told = factsOf(c);
     whenGone(c, () => {
       c.get("leave")?.();
-      options.onRequest?.({ ...told, ms: serving.now() - start, caller: c.get("caller")?.name ?? "refused" });
+      options.onRequest?.({ ...told, ms: serving.now() - start });
     });
   });
   app.use(door(options.door));
@@ -117,6 +123,11 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
   });
   return app;
 }
+
+const factsOf = (c: Ctx): Omit<RequestFacts, "ms"> => ({
+  ...{ requestId: c.get("requestId"), method: c.req.method, route: c.req.routePath, status: c.res.status },
+  ...{ caller: c.get("caller")?.name ?? "refused", path: c.req.path, traceparent: c.req.header("traceparent") },
+});
 
 function notFound(c: Ctx): Response {
   const error = new HttpError(404, "not-found", {
@@ -161,7 +172,7 @@ function told(c: Ctx, facts: ErrorFacts): Response {
 /** Calls when a response's last byte was read, or its reader left. */
 function whenGone(c: Ctx, then: () => void): void {
   const { body } = c.res;
-  if (body === null || !c.res.headers.get("content-type")?.includes("stream")) {
+  if (body === null || !/stream|ndjson/.test(c.res.headers.get("content-type") ?? "")) {
     then();
     return;
   }

@@ -75,7 +75,7 @@ async function postGenerate(serving: Serving, c: Ctx): Promise<Response> {
   const { logitBias, ...sampling } = body.sampling ?? {};
   const request: AnswerRequest = {
     ...{ model: await modelOf(serving, body.model), prompt: body.prompt, lane: laneOf(c, body.lane) },
-    ...{ caller: c.get("caller").name, seed: body.seed ?? serving.random() },
+    ...{ caller: c.get("caller").name, requestId: c.get("requestId"), seed: body.seed ?? serving.random() },
     sampling: {
       ...(sampling as AnswerRequest["sampling"]),
       ...(logitBias && {
