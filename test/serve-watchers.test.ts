@@ -132,3 +132,26 @@ test("where an endpoint is configured a request is a span with queue, prefill an
   assert.equal(Number(told?.intValue), 3);
   assert.doesNotMatch(JSON.stringify(sent), /private|matter/);
 });
+
+test("a stream whose reader leaves is told once, and no error with it", async () => {
+  const { lines, log } = logged("info");
+  const errors: unknown[] = [];
+  await using server = await serving({ watchers: [log], onError: (_, error) => void errors.push(error) });
+  for (const path of ["/v1/chat/completions", "/api/chat"]) {
+    const leaving = new AbortController();
+    const response = await fetch(`${server.url}${path}`, {
+      ...{ method: "POST", signal: leaving.signal },
+      body: JSON.stringify({ ...chat, model: "one", max_tokens: 5000, options: { num_predict: 5000 }, stream: true }),
+    });
+    await response.body?.getReader().read();
+    leaving.abort();
+    await wait(100);
+  }
+  const told = lines.filter(({ msg }) => msg === "request");
+  assert.deepEqual(
+    told.map(({ route }) => route),
+    ["/v1/chat/completions", "/api/chat"],
+  );
+  for (const { end } of told) assert.match(String(end), /^left in (prefill|decode)$/);
+  assert.deepEqual(errors, []);
+});

@@ -177,9 +177,11 @@ function whenGone(c: Ctx, then: () => void): void {
     return;
   }
   const reader = body.getReader();
+  let isGone = false;
   const through = new ReadableStream<Uint8Array>({
     async pull(controller) {
       const { done, value } = await reader.read();
+      if (isGone) return; // a read that the cancelling below has ended
       if (!done) {
         controller.enqueue(value);
         return;
@@ -188,8 +190,8 @@ function whenGone(c: Ctx, then: () => void): void {
       controller.close();
     },
     async cancel(reason) {
-      then();
-      await reader.cancel(reason);
+      isGone = true;
+      await reader.cancel(reason).finally(then); // what made it has ended by then
     },
   });
   c.res = new Response(through, c.res);
