@@ -19,6 +19,7 @@ import {
   RESERVE_BYTES,
   type ResidencyPlan,
   type RunningServer,
+  remotesOf,
   startServer,
 } from "../serve/mod.ts";
 import { computesOf } from "./attach.ts";
@@ -101,6 +102,11 @@ async function runServe(call: Call): Promise<undefined> {
     // the log has its own line of it
     onLoad: ({ model, cause, ms }) => isLogged || say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
     watchers,
+    remotes: remotesOf(settingsOf(call).settings.remotes, (variable) => process.env[variable]),
+    onRemote: (name, isWell, why) =>
+      tell(isWell ? "info" : "warn", `the remote ${name} ${isWell ? "takes batch work" : "gets no work"}: ${why}`, {
+        remote: name,
+      }),
     version: versionHere(),
     mayFetch: args.flag("fetch"),
     workFile: workFileIn(settingsOf(call).settings.home),

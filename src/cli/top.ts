@@ -68,7 +68,7 @@ function ratesOf(before: Timed, now: Timed): Look["rates"] {
 const round = (x: number): number => Math.round(x * 10) / 10;
 
 function textOf(url: string, { status, rates }: Look): string {
-  const { lanes, models, loads, memory, jobs, version, totals, uptime_s } = status;
+  const { lanes, models, loads, memory, jobs, remotes, version, totals, uptime_s } = status;
   const laneRows = (["interactive", "batch"] as const).map((name) => {
     const { running, waiting, most, expectedWaitMs } = lanes[name];
     const { tokensPerSecond } = rates[name];
@@ -96,8 +96,16 @@ ${columns([["MODEL", "WEIGHTS", "CONTEXT", "REQUESTS", "IDLE", ""], ...modelRows
 loads   ${causes.join(", ") || "none"}
 memory  ${megabytes(memory.privateBytes)} private, ${megabytes(memory.residentBytes)} resident (process ${memory.pid}), ${megabytes(memory.freeBytes)} free
 jobs    ${jobText.join(", ") || "none"}
-`;
+${remotesText(remotes)}`;
 }
+
+const remotesText = (remotes: ServerStatus["remotes"]): string =>
+  remotes
+    .map(
+      ({ name, is_well, why, in_flight, most, answered, failed }) =>
+        `remote  ${name}: ${is_well ? `${in_flight} of ${most} in flight` : `no work: ${why}`}, ${answered} answered, ${failed} failed\n`,
+    )
+    .join("");
 
 const bar = (held: number, of: number): string => `[${"#".repeat(held)}${".".repeat(Math.max(0, of - held))}]`;
 

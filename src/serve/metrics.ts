@@ -6,6 +6,7 @@ import type { MemoryUse } from "./host.ts";
 import type { Effect, Lane } from "./lane-policy.ts";
 import type { Lanes } from "./lanes.ts";
 import { RefusedError } from "./lanes.ts";
+import type { Remotes } from "./remotes.ts";
 import type { Load } from "./residents.ts";
 
 /** vLLM's, so that its dashboards fit. */
@@ -181,6 +182,34 @@ export class Metrics {
         this.set({ kind: "private" }, privateBytes);
         this.set({ kind: "resident" }, residentBytes);
         this.set({ kind: "free" }, freeBytes);
+      },
+    });
+  }
+
+  /** Other servers that take batch work, read at every scrape. */
+  readRemotes(remotes: Remotes): void {
+    const of = { labelNames: ["remote"] as const, ...this.#of };
+    const state = () => remotes.state();
+    new Gauge({
+      ...{ name: "irori_remote_requests_in_flight", help: "Requests at another server", ...of },
+      collect(this: Gauge<"remote">) {
+        for (const { name, in_flight } of state()) this.set({ remote: name }, in_flight);
+      },
+    });
+    new Gauge({
+      ...{ name: "irori_remote_up", help: "1 where another server answers and has its models", ...of },
+      collect(this: Gauge<"remote">) {
+        for (const { name, is_well } of state()) this.set({ remote: name }, is_well ? 1 : 0);
+      },
+    });
+    new Counter({
+      ...{ name: "irori_remote_requests_total", help: "Requests that ended at another server, by how" },
+      ...{ labelNames: ["remote", "outcome"] as const, ...this.#of },
+      collect(this: Counter<"remote" | "outcome">) {
+        this.reset();
+        for (const { name, answered, full, failed, left } of state())
+          for (const [outcome, count] of Object.entries({ answered, full, failed, left }))
+            this.inc({ remote: name, outcome }, count);
       },
     });
   }

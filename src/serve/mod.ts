@@ -11,6 +11,7 @@ export { openSummarizer, type SummarizerOptions } from "./local.ts";
 export { LOG_LEVELS, type Log, type LogLevel, openLog } from "./logs.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
+export { remotesOf } from "./open-remotes.ts";
 export { openTraces } from "./open-traces.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
 export {

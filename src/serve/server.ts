@@ -14,6 +14,7 @@ import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
 import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
 import { Metrics } from "./metrics.ts";
+import { type RemoteOptions, Remotes, type RemotesOptions } from "./remotes.ts";
 import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
 import { after, every } from "./timers.ts";
@@ -74,6 +75,9 @@ export interface ServerOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
+  /** Other servers that take batch work (`remotesOf`). */
+  readonly remotes?: readonly RemoteOptions[] | undefined;
+  readonly onRemote?: RemotesOptions["onChange"];
   /** Logs and traces; they are closed with the server. */
   readonly watchers?: readonly Watcher[] | undefined;
   readonly onError?: AppOptions["onError"];
@@ -132,10 +136,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onEffect: (effect) => metrics.effect(effect),
   });
   metrics.read(lanes, () => host.memory());
+  const remotes = new Remotes({ remotes: options.remotes ?? [], now, every, onChange: options.onRemote });
+  metrics.readRemotes(remotes);
   const answers = new Answers({
     host,
     residents,
     lanes,
+    remotes,
     limits,
     now,
     watch: watchedByAll([metrics, ...watchers].map(({ watch }) => watch)),
@@ -162,6 +169,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       residents,
       lanes,
       answers,
+      remotes,
       metrics,
       limits,
       jobs,
@@ -192,6 +200,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const end = async (patienceMs?: number) => {
     await close(server, patienceMs);
     await jobs[Symbol.asyncDispose]();
+    await remotes[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
     await host[Symbol.asyncDispose]();
     for (const watcher of watchers) await watcher[Symbol.asyncDispose]();

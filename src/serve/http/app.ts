@@ -144,7 +144,7 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 }
 
 /** Lanes, models and memory, as `irori ps` shows them. */
-async function statusOf({ residents, lanes, host, version, jobs, metrics, now, startedAt }: Serving) {
+async function statusOf({ residents, lanes, host, version, jobs, metrics, remotes, now, startedAt }: Serving) {
   const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
     ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
@@ -158,6 +158,7 @@ async function statusOf({ residents, lanes, host, version, jobs, metrics, now, s
     loads: residents.loads(),
     memory: await host.memory(),
     jobs: await jobs.counts(),
+    remotes: remotes.state(),
   };
 }
 export type ServerStatus = Awaited<ReturnType<typeof statusOf>>;

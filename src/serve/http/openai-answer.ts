@@ -40,6 +40,7 @@ export function aboutOf(ends: readonly EndEvent[], warnings: readonly string[]) 
     prefill_ms: round(first?.timings.prefillMs ?? 0),
     decode_ms: round(Math.max(0, ...ends.map(({ timings }) => timings.decodeMs))),
     ...pausesOf(abouts),
+    ...(abouts[0]?.remote !== undefined && { remote: abouts[0].remote }),
     ...(ends.some(({ stop }) => stop === "no-room") && {
       stopped: "the memory that a longer answer needs is not free",
     }),

@@ -8,6 +8,7 @@ import type { Jobs } from "../jobs.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Remotes } from "../remotes.ts";
 import type { Residents } from "../residents.ts";
 import type { WorkStore } from "../work/work-store.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
@@ -25,6 +26,7 @@ export interface Serving {
   readonly residents: Residents;
   readonly lanes: Lanes;
   readonly answers: Answers;
+  readonly remotes: Remotes;
   readonly metrics: Metrics;
   readonly jobs: Jobs;
   /** Finished parts of summaries, and jobs. */
