@@ -8,6 +8,7 @@ import { writeSafetensors } from "../src/checkpoint/mod.ts";
 import { Engine } from "../src/engine/mod.ts";
 import { writeAdapter } from "../src/hooks/mod.ts";
 import { EngineHost, type RunningServer, type ServerOptions, startServer } from "../src/serve/mod.ts";
+import { mayGo } from "../src/serve/remote-answers.ts";
 import { ScriptedHost } from "./setup/scripted-host.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
@@ -60,6 +61,14 @@ test("adapters, vectors and HookPoints are listed; requests hand theirs to the e
     assert.equal((await it.ask("/v1/completions", { prompt: "Hi", adapter: "nobody", stream })).status, 404);
   }
   assert.equal((await it.chat({ interventions: [{ at: "x", do: "row", row: 1 }] })).status, 400);
+});
+
+test("what is changed or read inside is done here, also where other servers take batch work", () => {
+  const plain = { model: "one", lane: "batch", prompt: { text: "Hi" }, caller: "me", seed: 0, sampling: {} } as const;
+  assert.equal(mayGo(plain), true);
+  assert.equal(mayGo({ ...plain, adapter: "calm" }), false);
+  assert.equal(mayGo({ ...plain, interventions: [{ at: "hook_embed", do: "zero" }] }), false);
+  assert.equal(mayGo({ ...plain, capture: ["hook_embed"] }), false);
 });
 
 test("captures come as float32 in base64, and are refused by their size before anything runs", async () => {
