@@ -37,11 +37,13 @@ const thirdParties = {
   "serve/*": ["hono", "hono/**", "@modelcontextprotocol/**"],
   "serve/server.ts": ["@hono/node-server"],
   "serve/metrics.ts": ["prom-client"],
+  "serve/logs.ts": ["pino"],
+  "serve/traces.ts": ["@opentelemetry/**"],
   "serve/grammar.ts": ["@mlc-ai/web-xgrammar", "node:module"],
   "serve/summaries/asking.ts": ["jsonrepair"],
   "serve/work/work-file.ts": ["node:sqlite"],
   "serve/engine-child.ts": ["../machine.ts"],
-  "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts"],
+  "cli/*": ["citty", "@clack/prompts", "node:module", "../machine.ts", "../serve/attach/mod.ts"],
 };
 
 const places = floors.flatMap((areas, floor) => areas.map((area) => ({ area, floor })));

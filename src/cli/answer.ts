@@ -20,6 +20,9 @@ export interface StreamOptions {
   readonly onFirst?: () => void;
 }
 
+/** A lease, or a model at a server that answers like one. */
+export type Answering = Pick<Lease, "generate" | "model"> & Partial<Pick<Lease, "warm">>;
+
 export interface ToldAnswer extends Answer {
   /** Of each token, where they were asked for. */
   readonly logprobs?: readonly Choice[];
@@ -27,7 +30,7 @@ export interface ToldAnswer extends Answer {
 
 /** Writes the answer as it is made, and a newline after it. */
 export async function streamAnswer(
-  lease: Lease,
+  lease: Pick<Lease, "generate">,
   request: GenerateRequest,
   options: StreamOptions,
 ): Promise<ToldAnswer> {

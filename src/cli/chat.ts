@@ -2,21 +2,20 @@
 // twice at the prompt, it leaves. It does not know models or templates.
 import { createInterface } from "node:readline";
 import { IroriError } from "../base/mod.ts";
-import type { Lease } from "../engine/mod.ts";
 import type { ChatMessage } from "../text/mod.ts";
-import { streamAnswer, summary } from "./answer.ts";
+import { type Answering, streamAnswer, summary } from "./answer.ts";
 import { print, say, tell } from "./output.ts";
 import type { Wanted } from "./request.ts";
 
 type Typed = { readonly line: string } | "interrupt" | "end";
 
 /** Leads the chat until the person leaves; the exit code. */
-export async function chat(lease: Lease, wanted: Wanted, system: string | undefined): Promise<number> {
+export async function chat(lease: Answering, wanted: Wanted, system: string | undefined): Promise<number> {
   const start: readonly ChatMessage[] = system === undefined ? [] : [{ role: "system", content: system }];
   let messages = start;
   let history: string[] = [];
   let isLeaving = false;
-  lease.warm().catch(() => undefined); // opens while the first question is typed; its error comes with the answer
+  lease.warm?.().catch(() => undefined); // opens while the first question is typed; its error comes with the answer
   say(`${lease.model} · /clear forgets the talk, /bye or Ctrl-D leaves, Ctrl-C stops an answer`);
   for (;;) {
     const typed = await ask(history, (lines) => {
@@ -71,7 +70,7 @@ function ask(history: string[], onHistory: (lines: string[]) => void): Promise<T
 }
 
 /** The talk with the answer in it; undefined where it could not be given (said why). */
-async function answer(lease: Lease, wanted: Wanted, messages: readonly ChatMessage[]) {
+async function answer(lease: Answering, wanted: Wanted, messages: readonly ChatMessage[]) {
   const stop = new AbortController();
   const onInterrupt = () => stop.abort();
   process.on("SIGINT", onInterrupt);

@@ -34,6 +34,16 @@ export const commands: Readonly<Record<string, Entry>> = {
     description: "Tell what a running server holds open, runs and lets wait",
     load: async () => (await import("./ps.ts")).ps,
   },
+  top: {
+    usage: "top",
+    description: "Show live what a running server does: lanes, slots, queue, tokens a second, loads, memory",
+    load: async () => (await import("./top.ts")).top,
+  },
+  stop: {
+    usage: "stop",
+    description: "End the running server of this store in order",
+    load: async () => (await import("./stop.ts")).stop,
+  },
   pull: {
     usage: "pull MODEL",
     description: "Fetch a model and prepare it, so that it opens at once",

@@ -5,6 +5,7 @@ import { IroriError } from "../base/mod.ts";
 import type { Embedded, EmbedOptions } from "../engine/mod.ts";
 import type { Provider } from "../settings/mod.ts";
 import type { Arguments } from "./arguments.ts";
+import { attachArgs, attachedTo } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
 import { listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
@@ -34,6 +35,7 @@ const args = {
     description: "Cut longer texts, and tell (default), or read windows",
   },
   ...leaseArgs,
+  ...attachArgs,
 } as const satisfies ArgsDef;
 
 export const embed: Command = {
@@ -57,6 +59,11 @@ async function runEmbed(call: Call): Promise<undefined> {
   if (provider.kind !== "local") return embedElsewhere(call, provider, options, { texts, ids });
   using stop = listenForStop();
   const { signal } = stop;
+  const attached = await attachedTo(call);
+  if (attached !== undefined) {
+    tell(await attached.embed(texts, { ...options, signal }), ids, args.flag("json"));
+    return;
+  }
   await using engine = await openEngine(call);
   await using lease = await lend(call, engine, { ...how, signal });
   using progress = showProgress(args.flag("json"));

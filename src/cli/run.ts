@@ -3,17 +3,18 @@
 import { text as readAll } from "node:stream/consumers";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
-import type { Prompt } from "../engine/mod.ts";
+import type { Lease, Prompt } from "../engine/mod.ts";
 import type { Provider } from "../settings/mod.ts";
 import { answerOf, streamAnswer, summary } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
+import { attachArgs, attachedTo } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { insideArgs, readInside } from "./inside.ts";
 import { isOutputClosed, listenForStop, print, printJson, say } from "./output.ts";
 import { openGenerator, providerOf } from "./provider.ts";
 import { requestArgs, type Wanted, wantedOf } from "./request.ts";
-import { answerArgs, leaseOf, lend, openEngine } from "./settings.ts";
+import { answerArgs, type LendOptions, leaseOf, lend, openEngine } from "./settings.ts";
 
 const args = {
   model: { type: "positional", description: "Name or source of the model; fetched where it is not here" },
@@ -23,6 +24,7 @@ const args = {
   ...requestArgs,
   ...insideArgs,
   ...answerArgs,
+  ...attachArgs,
   verbose: { type: "boolean", description: "Tell tokens and speed also where stderr is no terminal" },
 } as const satisfies ArgsDef;
 
@@ -38,8 +40,10 @@ async function runAnswer(call: Call): Promise<number> {
   if (provider.kind !== "local") return answerElsewhere(call, provider, wanted, prompt);
   using stop = listenForStop();
   const { signal } = stop;
-  await using engine = await openEngine(call);
-  await using lease = await lend(call, engine, { ...how, signal });
+  const isInside = Boolean(wanted.interventions?.length || wanted.adapter || wanted.capture?.length);
+  const attached = isInside ? undefined : await attachedTo(call);
+  await using opened = attached === undefined ? await openedHere(call, { ...how, signal }) : undefined;
+  const lease = attached ?? (opened?.lease as Lease);
   if (prompt === undefined) {
     const { chat } = await import("./chat.ts");
     stop[Symbol.dispose](); // in a chat, Ctrl-C stops an answer
@@ -50,9 +54,17 @@ async function runAnswer(call: Call): Promise<number> {
   const answer = await streamAnswer(lease, { ...wanted, prompt }, { signal, isQuiet, onFirst });
   if (isQuiet) {
     const { text, ids, promptTokens, hasBos, stop, timings, seed, logprobs } = answer;
-    printJson({ text, ids, promptTokens, hasBos, stop, timings, seed, logprobs });
+    printJson({ text, ids, promptTokens, hasBos, stop, timings, seed, logprobs, server: attached?.record.url });
   } else if (process.stderr.isTTY || args.flag("verbose")) say(summary(answer));
   return answer.stop === "cancelled" && !isOutputClosed() ? exitCodeOf("cancelled") : 0;
+}
+
+/** A lease of the model, and the engine behind it, until disposed of. */
+async function openedHere(call: Call, options: LendOptions): Promise<AsyncDisposable & { readonly lease: Lease }> {
+  await using stack = new AsyncDisposableStack();
+  const lease = stack.use(await lend(call, stack.use(await openEngine(call)), options));
+  const owned = stack.move();
+  return { lease, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** An answer of a server or of what stands in for a model: the same, without what only weights can give. */

@@ -1,10 +1,13 @@
 // `irori serve [MODEL…]`: models kept warm behind HTTP until Ctrl-C.
 // It does not know routes or lanes.
+
+import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { megabytes } from "../engine/mod.ts";
 import {
+  announce,
   type Budget,
   DEFAULT_LANES,
   DEFAULT_PORT,
@@ -18,14 +21,17 @@ import {
   RESERVE_BYTES,
   type ResidencyPlan,
   type RunningServer,
+  remotesOf,
   startServer,
 } from "../serve/mod.ts";
+import { computesOf } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
 import { memoryPlace } from "./memory/open.ts";
 import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
+import { watcherArgs, watchersOf } from "./watchers.ts";
 import { workFileIn } from "./work-file.ts";
 
 const args = {
@@ -56,6 +62,7 @@ const args = {
     description: "Close models that are not pinned and that nobody used for so long",
   },
   ...answerArgs,
+  ...watcherArgs,
   fetch: { type: "boolean", description: "Callers may name public addresses to be summarised" },
   memory: {
     type: "string",
@@ -88,28 +95,37 @@ async function runServe(call: Call): Promise<undefined> {
   const pins = args.texts("pin");
   const closeAfter = args.number("close-after", { min: 1 });
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
+  const keys = args.texts("key").map(keyOf);
+  // commands of whoever may read the store call with a key of this run
+  const ownKey = keys.length > 0 ? randomBytes(24).toString("base64url") : undefined;
+  const { watchers, tell, isLogged } = await watchersOf(args, process.env, versionHere());
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
     host: new ProcessHost({
       ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
       inside: { adapters: namedPaths(args, "adapter"), vectors: namedPaths(args, "vector") },
       onEngine: ({ type, reason, ms }) =>
-        say(
-          type === "lost"
-            ? `irori: the engine is gone: ${reason}`
-            : `irori: the engine is back after ${ms.toFixed(0)} ms`,
-        ),
+        type === "lost"
+          ? tell("error", `the engine is gone: ${reason}`, { reason })
+          : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
     }),
     models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
     hostname: args.text("host"),
     port: args.number("port", { isWhole: true, min: 0, max: 65_535 }),
-    keys: args.texts("key").map(keyOf),
+    keys: ownKey === undefined ? keys : [...keys, { name: "irori", key: ownKey }],
     origins: args.texts("origin"),
     lanes: lanesOf(slots),
     ...roomOf(args),
     ...(pins.length > 0 && { pinned: pins }),
     ...(closeAfter !== undefined && { closeAfterMs: closeAfter * 1000 }),
-    onLoad: ({ model, cause, ms }) => say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
+    // the log has its own line of it
+    onLoad: ({ model, cause, ms }) => isLogged || say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
+    watchers,
+    remotes: remotesOf(settingsOf(call).settings.remotes, (variable) => process.env[variable]),
+    onRemote: (name, isWell, why) =>
+      tell(isWell ? "info" : "warn", `the remote ${name} ${isWell ? "takes batch work" : "gets no work"}: ${why}`, {
+        remote: name,
+      }),
     version: versionHere(),
     mayFetch: args.flag("fetch"),
     workFile: workFileIn(settingsOf(call).settings.home),
@@ -117,13 +133,24 @@ async function runServe(call: Call): Promise<undefined> {
     onProgress: progress.onProgress,
     signal: stop.signal,
     onError: (requestId, error) =>
-      say(`irori: request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
+      tell("error", `request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : error}`, {
+        requestId,
+      }),
   });
   progress[Symbol.dispose]();
+  const { home } = settingsOf(call).settings;
+  const url = server.url.replace(/\/\/(0\.0\.0\.0|\[::\])/, "//127.0.0.1");
+  using _record = announce(home, {
+    url,
+    pid: process.pid,
+    key: ownKey,
+    version: versionHere(),
+    computes: computesOf(call),
+  });
   if (args.flag("json")) printJson({ url: server.url, pid: process.pid, models: openOf(server) });
   else print(bannerOf(server));
   await stopped(stop.signal);
-  say("stopping: answers that run have 5 s to end");
+  tell("info", "stopping: answers that run have 5 s to end");
   return undefined;
 }
 

@@ -50,7 +50,7 @@ import type { Traced, TraceModel, TraceRequest } from "./trace.ts";
 /** What to continue: a text as it stands, a chat through the model's template, or token ids. */
 export type Prompt =
   /** `control`: control tokens written in the text are meant as such (default false). */
-  | { readonly text: string; readonly control?: boolean }
+  | { readonly text: string; readonly control?: boolean | undefined }
   | {
       readonly messages: readonly ChatMessage[];
       /** Functions that the model may call, as its template reads them. */

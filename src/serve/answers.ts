@@ -5,6 +5,8 @@ import type { Sampling } from "../engine/mod.ts";
 import type { Format, Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
 import type { Lane } from "./lane-policy.ts";
 import type { Lanes, Slot } from "./lanes.ts";
+import { askRemote, mayGo, NO_ID } from "./remote-answers.ts";
+import type { RemoteHold, Remotes } from "./remotes.ts";
 import type { Load, Residents } from "./residents.ts";
 
 export interface Limits {
@@ -19,6 +21,8 @@ export interface AnswerRequest extends Pick<HostRequest, "interventions" | "adap
   readonly prompt: HostPrompt;
   readonly lane: Lane;
   readonly caller: string;
+  /** Of the request that it belongs to, for logs and traces. */
+  readonly requestId?: string | undefined;
   readonly seed: number;
   readonly sampling: Partial<Sampling>;
   readonly maxTokens?: number | undefined;
@@ -42,6 +46,8 @@ export interface About {
   readonly load: Load | undefined;
   /** How often it stood still for others. */
   readonly pauses: number;
+  /** The other server that made it, by its name in the settings. */
+  readonly remote?: string | undefined;
   /** What was asked for and not done as asked. */
   readonly warnings: readonly string[];
 }
@@ -57,7 +63,7 @@ export type AnswerEvent =
 
 /** What is told of answers as they go: metrics and logs listen. */
 export interface AnswerWatch {
-  started?(request: AnswerRequest, slot: Slot): void;
+  started?(request: AnswerRequest, slot: Pick<Slot, "waitedMs">): void;
   firstToken?(request: AnswerRequest, ms: number): void;
   token?(request: AnswerRequest, gapMs: number): void;
   ended?(request: AnswerRequest, end: HostEnd & { readonly about: About }): void;
@@ -70,6 +76,8 @@ export interface AnswersOptions {
   readonly residents: Residents;
   readonly lanes: Lanes;
   readonly limits: Limits;
+  /** Other servers that take batch work. */
+  readonly remotes?: Remotes | undefined;
   readonly now: () => number;
   readonly watch?: AnswerWatch | undefined;
 }
@@ -107,8 +115,24 @@ export class Answers {
   }
 
   async *#steps(request: AnswerRequest, signal: AbortSignal): AsyncGenerator<AnswerEvent, void> {
-    const { residents, host } = this.#options;
+    const { remotes } = this.#options;
     const asked = this.#options.now();
+    const failed = new Set<string>();
+    if (remotes?.has(request.model) && mayGo(request)) {
+      for (let hold = remotes.take(request.model); hold !== undefined; hold = remotes.take(request.model, failed)) {
+        if (yield* this.#fromRemote(request, hold, { asked, signal })) return;
+        failed.add(hold.remote);
+      }
+      yield* this.#here(request, { asked, signal, failed });
+    } else yield* this.#here(request, { asked, signal });
+  }
+
+  /** An answer of this machine's; a place at a remote that is free sooner than a slot is taken instead. */
+  async *#here(
+    request: AnswerRequest,
+    { asked, signal, failed }: { asked: number; signal: AbortSignal; failed?: Set<string> },
+  ): AsyncGenerator<AnswerEvent, void> {
+    const { residents, host, remotes } = this.#options;
     if (!residents.isOpen(request.model)) yield { type: "loading" };
     using resident = await residents.use(request.model, signal);
     const { ids, tail } = await host.encode(request.model, request.prompt);
@@ -116,20 +140,86 @@ export class Answers {
     signal.throwIfAborted();
     const queued = Promise.withResolvers<() => number>();
     const { lane, caller, startWithinMs } = request;
-    const acquiring = this.#options.lanes.acquire({ lane, caller, startWithinMs, signal, onQueued: queued.resolve });
+    const leaving = new AbortController();
+    const both = AbortSignal.any([signal, leaving.signal]);
+    const ask = { lane, caller, startWithinMs, signal: both, onQueued: queued.resolve };
+    const acquiring = this.#options.lanes.acquire(ask);
+    const elsewhere = failed && remotes?.next(request.model, failed, both);
+    elsewhere?.catch(() => undefined); // told by the signal
+    let hold: RemoteHold | undefined;
     try {
       const position = await Promise.race([acquiring.then(() => undefined), queued.promise]);
       if (position !== undefined) yield { type: "queued", position };
-      const slot = await acquiring;
-      yield { type: "started", promptTokens: ids.length, facts: resident.facts, tail };
-      const about = { lane, load: resident.load, warnings };
-      yield* this.#stream({ ...request, maxTokens }, ids, { slot, about, asked, signal });
+      const got = await Promise.race([acquiring, ...(elsewhere ? [elsewhere] : [])]);
+      if ("remote" in got) {
+        hold = got;
+        leaving.abort();
+      } else {
+        const slot = got;
+        yield { type: "started", promptTokens: ids.length, facts: resident.facts, tail };
+        const about = { lane, load: resident.load, warnings };
+        yield* this.#stream({ ...request, maxTokens }, ids, { slot, about, asked, signal });
+      }
     } finally {
+      leaving.abort();
       acquiring.then(
         (slot) => slot[Symbol.dispose](),
         () => undefined, // it was told above
       );
+      // one that came when the slot had come already
+      elsewhere?.then(
+        (late) => late !== hold && late.done("left"),
+        () => undefined,
+      );
     }
+    if (hold === undefined || (yield* this.#fromRemote(request, hold, { asked, signal }))) return;
+    yield* this.#here(request, { asked, signal, failed: failed?.add(hold.remote) ?? new Set() });
+  }
+
+  /** An answer of another server's, told when it is whole; false where it was not to be had there. */
+  async *#fromRemote(
+    request: AnswerRequest,
+    hold: RemoteHold,
+    { asked, signal }: { asked: number; signal: AbortSignal },
+  ): AsyncGenerator<AnswerEvent, boolean> {
+    const { host, limits, watch, now } = this.#options;
+    const { model, lane, seed } = request;
+    const maxTokens = Math.min(request.maxTokens ?? limits.defaultMaxTokens, limits.maxTokens);
+    const begun = now();
+    const made = await askRemote(hold, { ...request, maxTokens }, signal);
+    signal.throwIfAborted();
+    if (made === undefined) return false;
+    const { tokens, end } = made;
+    const facts = await host.measure(model);
+    const waitedMs = begun - asked;
+    watch?.started?.(request, { waitedMs });
+    watch?.firstToken?.(request, now() - asked);
+    yield { type: "started", promptTokens: end.promptTokens ?? 0, facts, tail: "" };
+    yield* tokens;
+    const { text, stop, firstTokenMs, totalMs } = end;
+    const ids = end.ids ?? Array.from({ length: end.tokens ?? tokens.length }, () => NO_ID);
+    const decodeMs = totalMs - firstTokenMs;
+    const timings = {
+      ...{ openMs: 0, prefillMs: firstTokenMs, firstTokenMs, decodeMs },
+      tokensPerSecond: decodeMs > 0 ? (1000 * ids.length) / decodeMs : 0,
+    };
+    const whole: HostEnd = {
+      ...{
+        type: "end",
+        text,
+        ids,
+        promptTokens: end.promptTokens ?? 0,
+        reusedTokens: 0,
+        hasBos: false,
+        stop,
+        seed,
+        timings,
+      },
+    };
+    const about = { lane, waitedMs, load: undefined, pauses: 0, remote: hold.remote, warnings: [] };
+    watch?.ended?.(request, { ...whole, about });
+    yield { ...whole, about };
+    return true;
   }
 
   async *#stream(
@@ -140,7 +230,7 @@ export class Answers {
     const { host, watch, now } = this.#options;
     const { slot, about, asked, signal } = given;
     watch?.started?.(request, slot);
-    const { model, prompt: _, lane, caller: __, startWithinMs: ___, ...rest } = request;
+    const { model, prompt: _, lane, caller: __, startWithinMs: ___, requestId: ____, ...rest } = request;
     const urgency = lane === "interactive" ? 1 : 0;
     let last: number | undefined;
     for await (const event of host.generate(model, { ...rest, ids, urgency }, { signal, pause: slot.pause })) {

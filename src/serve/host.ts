@@ -42,7 +42,7 @@ export interface StoredFacts {
 }
 
 export type HostPrompt =
-  | { readonly text: string; readonly control?: boolean }
+  | { readonly text: string; readonly control?: boolean | undefined }
   | {
       readonly messages: readonly ChatMessage[];
       readonly tools?: readonly unknown[];
@@ -151,7 +151,7 @@ export interface Host extends AsyncDisposable {
   embed(
     model: string,
     texts: readonly string[],
-    options?: Pick<EmbedOptions, "prompt" | "dimensions" | "signal">,
+    options?: Omit<EmbedOptions, "isNormalized" | "onDone">,
   ): Promise<Embeddings>;
   /** Adapters and vectors of this host. */
   inside(): Promise<InsideFacts>;

@@ -6,6 +6,7 @@ import type { MemoryUse } from "./host.ts";
 import type { Effect, Lane } from "./lane-policy.ts";
 import type { Lanes } from "./lanes.ts";
 import { RefusedError } from "./lanes.ts";
+import type { Remotes } from "./remotes.ts";
 import { plannedBytes, type ResidencyItem } from "./residency.ts";
 import type { Load } from "./residents.ts";
 
@@ -100,10 +101,25 @@ export class Metrics {
     ...this.#of,
   });
 
+  /** Since the start: answers that began, and tokens as they are made. */
+  readonly totals: Readonly<Record<Lane, { requests: number; tokens: number }>> = {
+    interactive: { requests: 0, tokens: 0 },
+    batch: { requests: 0, tokens: 0 },
+  };
+
   readonly watch: AnswerWatch = {
-    started: ({ lane }, { waitedMs }) => this.#queue.observe({ lane }, waitedMs / 1000),
-    firstToken: ({ lane }, ms) => this.#firstToken.observe({ lane }, ms / 1000),
-    token: ({ lane }, ms) => this.#between.observe({ lane }, ms / 1000),
+    started: ({ lane }, { waitedMs }) => {
+      this.totals[lane].requests++;
+      this.#queue.observe({ lane }, waitedMs / 1000);
+    },
+    firstToken: ({ lane }, ms) => {
+      this.totals[lane].tokens++;
+      this.#firstToken.observe({ lane }, ms / 1000);
+    },
+    token: ({ lane }, ms) => {
+      this.totals[lane].tokens++;
+      this.#between.observe({ lane }, ms / 1000);
+    },
     ended: ({ lane }, { promptTokens, reusedTokens, ids, stop, about, timings }) => {
       this.#prompt.inc({ lane }, promptTokens);
       this.#reused.inc({ lane }, reusedTokens);
@@ -192,6 +208,33 @@ export class Metrics {
       async collect() {
         const planned = open().reduce((sum, { items }) => sum + plannedBytes(items).own, 0);
         this.set(planned === 0 ? 0 : (await ownBytes()) / planned);
+      },
+    });
+  }
+  /** Other servers that take batch work, read at every scrape. */
+  readRemotes(remotes: Remotes): void {
+    const of = { labelNames: ["remote"] as const, ...this.#of };
+    const state = () => remotes.state();
+    new Gauge({
+      ...{ name: "irori_remote_requests_in_flight", help: "Requests at another server", ...of },
+      collect(this: Gauge<"remote">) {
+        for (const { name, in_flight } of state()) this.set({ remote: name }, in_flight);
+      },
+    });
+    new Gauge({
+      ...{ name: "irori_remote_up", help: "1 where another server answers and has its models", ...of },
+      collect(this: Gauge<"remote">) {
+        for (const { name, is_well } of state()) this.set({ remote: name }, is_well ? 1 : 0);
+      },
+    });
+    new Counter({
+      ...{ name: "irori_remote_requests_total", help: "Requests that ended at another server, by how" },
+      ...{ labelNames: ["remote", "outcome"] as const, ...this.#of },
+      collect(this: Counter<"remote" | "outcome">) {
+        this.reset();
+        for (const { name, answered, full, failed, left } of state())
+          for (const [outcome, count] of Object.entries({ answered, full, failed, left }))
+            this.inc({ remote: name, outcome }, count);
       },
     });
   }

@@ -9,7 +9,7 @@ import { idMaker, openInMemory } from "../memory/mod.ts";
 import { Answers, type Limits } from "./answers.ts";
 import { Events } from "./events.ts";
 import type { Host } from "./host.ts";
-import { type AppOptions, makeApp, makeInner } from "./http/app.ts";
+import { type AppOptions, makeApp, makeInner, type RequestFacts } from "./http/app.ts";
 import { isLoopback, type Key } from "./http/door.ts";
 import type { Serving } from "./http/serving.ts";
 import { type JobAnswer, type JobLimits, Jobs } from "./jobs.ts";
@@ -18,9 +18,11 @@ import { DEFAULT_LANES, type LaneOptions } from "./lane-policy.ts";
 import { Lanes } from "./lanes.ts";
 import { Memories, type MemoryPlace } from "./memories.ts";
 import { Metrics } from "./metrics.ts";
+import { type RemoteOptions, Remotes, type RemotesOptions } from "./remotes.ts";
 import { PLANNED_CONTEXT, RESERVE_BYTES } from "./residency.ts";
 import { type Load, Residents } from "./residents.ts";
 import { after, every } from "./timers.ts";
+import { type Watcher, watchedByAll } from "./watcher.ts";
 import type { Job } from "./work/work-file.ts";
 import { openWorkStore } from "./work/work-store.ts";
 
@@ -82,7 +84,11 @@ export interface ServerOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
   readonly onProgress?: OnProgress | undefined;
-  readonly onRequest?: AppOptions["onRequest"];
+  /** Other servers that take batch work (`remotesOf`). */
+  readonly remotes?: readonly RemoteOptions[] | undefined;
+  readonly onRemote?: RemotesOptions["onChange"];
+  /** Logs and traces; they are closed with the server. */
+  readonly watchers?: readonly Watcher[] | undefined;
   readonly onError?: AppOptions["onError"];
 }
 
@@ -113,8 +119,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const metrics = new Metrics();
   const events = new Events({ run: RUN.slice(0, 8), clock: Date.now });
   host.onEngine = ({ type: state, reason, ms }) => events.tell({ type: "engine", state, reason, ms: Math.round(ms) });
+  const { watchers = [] } = options;
+  const onRequest = (facts: RequestFacts) => {
+    for (const watcher of watchers) watcher.request(facts);
+  };
   const onLoad = (load: Load) => {
     metrics.loaded(load);
+    for (const watcher of watchers) watcher.loaded?.(load);
     events.tell({ type: "load", ...load, ms: Math.round(load.ms) });
     options.onLoad?.(load);
   };
@@ -156,7 +167,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   metrics.read(lanes, () => host.memory());
   metrics.readPlans(() => residents.open().map(({ model, items }) => ({ model, items })), ownBytes);
-  const answers = new Answers({ host, residents, lanes, limits, now, watch: metrics.watch });
+  const remotes = new Remotes({ remotes: options.remotes ?? [], now, every, onChange: options.onRemote });
+  metrics.readRemotes(remotes);
+  const answers = new Answers({
+    host,
+    residents,
+    lanes,
+    remotes,
+    limits,
+    now,
+    watch: watchedByAll([metrics, ...watchers].map(({ watch }) => watch)),
+  });
   const onError = options.onError ?? (() => undefined);
   const store = await openWorkStore(options.workFile ?? ":memory:");
   const jobs = new Jobs({
@@ -187,6 +208,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       residents,
       lanes,
       answers,
+      remotes,
       metrics,
       limits,
       jobs,
@@ -194,13 +216,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       models: options.models,
       version: options.version,
     },
-    ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    ...{ beatMs: options.beatMs ?? 10_000, every, now, startedAt: now(), clock: Date.now, unique: randomUUID },
     ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories, events, ownBytes },
     namespacesOf: (caller) => keys.find(({ name }) => name === caller)?.namespaces,
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };
-  const inner = makeInner(serving);
+  const inner = makeInner(serving, onRequest);
   const app = makeApp(serving, {
     door: {
       hostname,
@@ -210,7 +232,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       mostOpen: limits.openRequests,
       now,
     },
-    ...{ bodyBytes: limits.bodyBytes, onRequest: options.onRequest, onError },
+    ...{ bodyBytes: limits.bodyBytes, onRequest, onError },
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as NodeServer;
   server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
@@ -220,9 +242,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     events.close(); // those who listen would listen on
     await close(server, patienceMs);
     await jobs[Symbol.asyncDispose]();
+    await remotes[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
     await memories[Symbol.asyncDispose]();
     await host[Symbol.asyncDispose]();
+    for (const watcher of watchers) await watcher[Symbol.asyncDispose]();
   };
   try {
     const bound = await listen(server, hostname, port);

@@ -14,4 +14,5 @@ export {
 export { type MemorySettings, memoryPresets, memorySettings } from "./memory.ts";
 export { type NeededModel, type PreparedForm, type Preset, type PresetName, presetNames, presets } from "./presets.ts";
 export { type Provider, type ProviderSettings, providerNamed, type ServerSettings } from "./provider.ts";
+export type { RemoteSettings } from "./remotes.ts";
 export { type Settings, settingKeys, variableOf } from "./settings.ts";

@@ -3,6 +3,7 @@
 import { memoryChanges, memoryPresets, memoryTable } from "./memory.ts";
 import { presetNames } from "./presets.ts";
 import { providersRule } from "./provider.ts";
+import { remotesRule } from "./remotes.ts";
 import { choice, count, flag, orNull, text } from "./rules.ts";
 import { setting, type Table, type ValuesOf } from "./setting.ts";
 
@@ -25,6 +26,7 @@ const engine = {
   offline: setting(flag, "Nothing is fetched", false),
   python: setting(orNull(text), "The Python whose pip fetches packages; null: python3, then python", null),
   providers: setting(providersRule, "Servers and mocks by names of one's own", {}),
+  remotes: setting(remotesRule, "Servers that take batch work off `irori serve`, by names of one's own", {}),
 };
 
 const memory = {

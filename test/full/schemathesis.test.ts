@@ -17,8 +17,10 @@ test("2,000 requests made from /openapi.json: no 5xx but 501 and 503, nothing he
     return t.skip(`${program} is not installed (python3 -m venv V && V/bin/pip install schemathesis)`);
   const host = new ScriptedHost();
   const statuses = new Map<number, number>();
-  const onRequest = ({ status }: { readonly status: number }) => {
-    statuses.set(status, (statuses.get(status) ?? 0) + 1);
+  const counting = {
+    watch: {},
+    request: ({ status }: { readonly status: number }) => void statuses.set(status, (statuses.get(status) ?? 0) + 1),
+    async [Symbol.asyncDispose]() {},
   };
   const failures: unknown[] = [];
   const onError = (_: string, error: unknown) => {
@@ -26,7 +28,15 @@ test("2,000 requests made from /openapi.json: no 5xx but 501 and 503, nothing he
     if (status !== 501 && status !== 503) failures.push(error);
   };
   const limits = { maxTokens: 64 };
-  await using server = await startServer({ host, models: ["one"], port: 0, version: "0", limits, onRequest, onError });
+  await using server = await startServer({
+    host,
+    models: ["one"],
+    port: 0,
+    version: "0",
+    limits,
+    watchers: [counting],
+    onError,
+  });
   const examples = process.env.IRORI_EXAMPLES ?? "400";
   // a model that is there, or most requests would end at the door
   const document = await (await fetch(`${server.url}/openapi.json`)).text();

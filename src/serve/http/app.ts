@@ -9,6 +9,7 @@ import { eventRoutes } from "./events.ts";
 import { insideRoutes } from "./inside.ts";
 import { jobRoutes } from "./jobs.ts";
 import { memoryRoutes } from "./memory.ts";
+import { nativeRoutes } from "./native.ts";
 import { ollamaRoutes } from "./ollama.ts";
 import { postChat } from "./openai-chat.ts";
 import { postCompletions } from "./openai-completions.ts";
@@ -40,6 +41,7 @@ const routes: readonly Route[] = [
   ...memoryRoutes,
   ...insideRoutes,
   ...eventRoutes,
+  ...nativeRoutes,
   { method: "GET", path: "/", serve: async (_, c) => c.text("Irori is running") },
   { method: "GET", path: "/health/live", serve: async (_, c) => c.json({ status: "ok" }) },
   { method: "GET", path: "/health/ready", serve: getReady },
@@ -52,12 +54,14 @@ const routes: readonly Route[] = [
 ];
 
 /** The routes without the door, for jobs: whoever asks was let in when the job was submitted, and is told of by a header. */
-export function makeInner(serving: Serving): Hono<Env> {
+export function makeInner(serving: Serving, onRequest: AppOptions["onRequest"]): Hono<Env> {
   const app = new Hono<Env>();
   app.use(async (c, next) => {
+    const start = serving.now();
     c.set("requestId", c.req.header("x-request-id") ?? serving.unique());
     c.set("caller", { name: c.req.header("x-irori-caller") ?? "anonymous", lanes: ["batch"] });
     await next();
+    onRequest?.({ ...factsOf(c), ms: serving.now() - start });
   });
   for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
   app.notFound(notFound);
@@ -85,6 +89,10 @@ export interface RequestFacts {
   readonly status: number;
   readonly ms: number;
   readonly caller: string;
+  /** As it was called: told to logs that were asked for it. */
+  readonly path: string;
+  /** Of W3C's trace context, where the caller sent it. */
+  readonly traceparent?: string | undefined;
 }
 
 export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
@@ -96,10 +104,10 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
     c.set("requestId", requestId);
     c.header("x-request-id", requestId);
     await next();
-    const told = { requestId, method: c.req.method, route: c.req.routePath, status: c.res.status };
+    const told = factsOf(c);
     whenGone(c, () => {
       c.get("leave")?.();
-      options.onRequest?.({ ...told, ms: serving.now() - start, caller: c.get("caller")?.name ?? "refused" });
+      options.onRequest?.({ ...told, ms: serving.now() - start });
     });
   });
   app.use(door(options.door));
@@ -124,6 +132,11 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
   return app;
 }
 
+const factsOf = (c: Ctx): Omit<RequestFacts, "ms"> => ({
+  ...{ requestId: c.get("requestId"), method: c.req.method, route: c.req.routePath, status: c.res.status },
+  ...{ caller: c.get("caller")?.name ?? "refused", path: c.req.path, traceparent: c.req.header("traceparent") },
+});
+
 function notFound(c: Ctx): Response {
   const error = new HttpError(404, "not-found", {
     what: `there is no ${c.req.method} ${c.req.path} here`,
@@ -139,18 +152,21 @@ async function getReady({ models, residents }: Serving, c: Ctx): Promise<Respons
 }
 
 /** Lanes, models and memory, as `irori ps` shows them. */
-async function statusOf({ residents, lanes, host, version, jobs }: Serving) {
+async function statusOf({ residents, lanes, host, version, jobs, metrics, remotes, now, startedAt }: Serving) {
   const models = residents.open().map(({ model, facts, users, idleMs, isPinned, items, load }) => ({
     ...{ model, requests: users, idle_ms: Math.round(idleMs), context: facts.context, weight_bytes: facts.weightBytes },
     ...{ pinned: isPinned, plan: items, ...(load && { load: { cause: load.cause, ms: Math.round(load.ms) } }) },
   }));
   return {
     version,
+    uptime_s: Math.round((now() - startedAt) / 1000),
+    totals: metrics.totals,
     lanes: lanes.state(),
     models,
     loads: residents.loads(),
     memory: await host.memory(),
     jobs: await jobs.counts(),
+    remotes: remotes.state(),
   };
 }
 export type ServerStatus = Awaited<ReturnType<typeof statusOf>>;
@@ -165,14 +181,16 @@ function told(c: Ctx, facts: ErrorFacts): Response {
 /** Calls when a response's last byte was read, or its reader left. */
 function whenGone(c: Ctx, then: () => void): void {
   const { body } = c.res;
-  if (body === null || !c.res.headers.get("content-type")?.includes("stream")) {
+  if (body === null || !/stream|ndjson/.test(c.res.headers.get("content-type") ?? "")) {
     then();
     return;
   }
   const reader = body.getReader();
+  let isGone = false;
   const through = new ReadableStream<Uint8Array>({
     async pull(controller) {
       const { done, value } = await reader.read();
+      if (isGone) return; // a read that the cancelling below has ended
       if (!done) {
         controller.enqueue(value);
         return;
@@ -181,8 +199,8 @@ function whenGone(c: Ctx, then: () => void): void {
       controller.close();
     },
     async cancel(reason) {
-      then();
-      await reader.cancel(reason);
+      isGone = true;
+      await reader.cancel(reason).finally(then); // what made it has ended by then
     },
   });
   c.res = new Response(through, c.res);

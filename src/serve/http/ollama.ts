@@ -109,7 +109,12 @@ async function askOf(
   if (body.keep_alive !== undefined) warnings.push("keep_alive was ignored: what is open stays open");
   const request: AnswerRequest = {
     ...{ model: await modelOf(serving, body.model), prompt, format: formatOf(body.format) },
-    ...{ lane: laneOf(c, body.lane), caller: c.get("caller").name, startWithinMs: body.timeout_ms },
+    ...{
+      lane: laneOf(c, body.lane),
+      caller: c.get("caller").name,
+      requestId: c.get("requestId"),
+      startWithinMs: body.timeout_ms,
+    },
     seed: seed === undefined ? serving.random() : Math.abs(seed),
     sampling: samplingOf(options),
     // −1 and −2: as many as there is room for

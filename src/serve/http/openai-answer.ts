@@ -45,6 +45,7 @@ export function aboutOf(ends: readonly (EndEvent & { readonly memory?: object })
     decode_ms: round(Math.max(0, ...ends.map(({ timings }) => timings.decodeMs))),
     ...pausesOf(abouts),
     ...(first?.memory && { memory: first.memory }),
+    ...(abouts[0]?.remote !== undefined && { remote: abouts[0].remote }),
     ...(ends.some(({ stop }) => stop === "no-room") && {
       stopped: "the memory that a longer answer needs is not free",
     }),

@@ -48,6 +48,7 @@ export function commonOf(
   return {
     lane: laneOf(c, body.lane ?? tier),
     caller: body.user ?? c.get("caller").name,
+    requestId: c.get("requestId"),
     // seeds of other engines may be negative or longer
     seed: body.seed === null || body.seed === undefined ? serving.random() : Math.abs(body.seed),
     sampling: samplingOf(body),

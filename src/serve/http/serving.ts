@@ -11,6 +11,7 @@ import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
 import type { Memories } from "../memories.ts";
 import type { Metrics } from "../metrics.ts";
+import type { Remotes } from "../remotes.ts";
 import type { Residents } from "../residents.ts";
 import type { WorkStore } from "../work/work-store.ts";
 import { factsOfError, HttpError, openAiError } from "./errors.ts";
@@ -29,6 +30,7 @@ export interface Serving {
   readonly residents: Residents;
   readonly lanes: Lanes;
   readonly answers: Answers;
+  readonly remotes: Remotes;
   readonly metrics: Metrics;
   readonly jobs: Jobs;
   /** Finished parts of summaries, and jobs. */
@@ -52,6 +54,8 @@ export interface Serving {
   readonly every: (ms: number, then: () => void) => () => void;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
+  /** When it started, by `now`. */
+  readonly startedAt: number;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   /** A whole number from 0 to 2^32 - 1. */

@@ -61,6 +61,7 @@ const streamAs =
     const encoder = new TextEncoder();
     const { beat, onError, onLeft, every, onEnd, headers } = options;
     let isQuiet = true;
+    let isLeft = false;
     let stopBeats: () => void = () => undefined;
     const end = () => {
       stopBeats();
@@ -78,17 +79,20 @@ const streamAs =
         try {
           const { done, value } = await values.next();
           isQuiet = false;
+          if (isLeft) return; // the reader left while this came: nothing is taken any more
           if (!done) {
             controller.enqueue(encoder.encode(framing.frame(value)));
             return;
           }
         } catch (error) {
+          if (isLeft) return;
           controller.enqueue(encoder.encode(framing.frame(onError(error))));
         }
         end();
         controller.close();
       },
       async cancel() {
+        isLeft = true;
         end();
         onLeft();
         await values.return?.();

@@ -101,8 +101,8 @@ async function result(
   onProgress: (event: ProgressEvent) => void,
 ) {
   const { host, residents, answers, lanes, store, clock, now } = serving;
-  const caller = c.get("caller").name;
-  using writer = await answersWriter({ host, residents, answers, model, lane, caller }, signal);
+  const [caller, requestId] = [c.get("caller").name, c.get("requestId")];
+  using writer = await answersWriter({ host, residents, answers, model, lane, caller, requestId }, signal);
   const options: SummarizeOptions = {
     ...{
       writer,

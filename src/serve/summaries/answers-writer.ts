@@ -14,6 +14,7 @@ export interface AnswersWriterOptions {
   readonly model: string;
   readonly lane: Lane;
   readonly caller: string;
+  readonly requestId?: string | undefined;
   /** Tokens of prompt and answer at most, where the model's context is longer. */
   readonly context?: number | undefined;
 }
@@ -23,7 +24,7 @@ export async function answersWriter(
   options: AnswersWriterOptions,
   signal?: AbortSignal,
 ): Promise<SummaryWriter & Disposable> {
-  const { host, residents, answers, model, lane, caller } = options;
+  const { host, residents, answers, model, lane, caller, requestId } = options;
   const resident = await residents.use(model, signal);
   const { facts } = resident;
   const stored = (await host.stored()).find(({ name }) => name === model);
@@ -36,7 +37,7 @@ export async function answersWriter(
   ): AsyncGenerator<Written, void> {
     const request = {
       ...ask,
-      ...{ model, lane, caller, prompt: promptOf(messages), format: { kind: "schema" as const, schema } },
+      ...{ model, lane, caller, requestId, prompt: promptOf(messages), format: { kind: "schema" as const, schema } },
     };
     for await (const event of answers.answer(request, signal))
       if (event.type === "token" && event.text !== "") yield { text: event.text };
