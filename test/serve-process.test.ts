@@ -1,5 +1,6 @@
 // The engine in a child process, killed under load: the server stays up, everybody is answered, the engine is back warm.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { ProcessHost, type RunningServer, startServer } from "../src/serve/mod.ts";
@@ -41,6 +42,32 @@ test("the same answers come through another process, JSON held to its schema too
   const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
   const held = await chat({ response_format: { type: "json_schema", json_schema: { schema } }, max_tokens: 40 });
   assert.equal(typeof JSON.parse((await textOf(held)) ?? "").ok, "boolean");
+});
+
+test("checks 1, 2: short and long prompts with any options: the same process, the same mapped files, no load after the first", async () => {
+  const { pid } = host;
+  const mapped = async () => {
+    const maps = await readFile(`/proc/${pid}/maps`, "utf8");
+    return [...new Set([...maps.matchAll(/\/\S*(?:prepared|models|blobs)\/\S+/g)].map(([path]) => path))].sort();
+  };
+  await (await chat()).text();
+  const [files, loads] = [await mapped(), server.serving.residents.loads()];
+  assert.ok(files.length > 0);
+  for (let i = 0; i < 4; i++) {
+    const response = await fetch(`${server.url}/api/generate`, {
+      method: "POST",
+      body: JSON.stringify({
+        ...{ model, prompt: "word ".repeat(i % 2 ? 1000 : 300), stream: false, keep_alive: ["0", "24h"][i % 2] },
+        options: { num_predict: 2, num_ctx: [2048, 4096, 8192][i % 3], num_batch: [512, 1024][i % 2] },
+      }),
+    });
+    const { warnings, load_duration } = (await response.json()) as { warnings: string[]; load_duration: number };
+    assert.equal(load_duration, 0);
+    assert.match(warnings.join(), /num_ctx .*num_batch .*keep_alive/);
+  }
+  assert.equal(host.pid, pid);
+  assert.deepEqual(await mapped(), files);
+  assert.deepEqual(server.serving.residents.loads(), loads);
 });
 
 const kills = process.env.IRORI_FULL === "1" ? 10 : 3;

@@ -52,6 +52,12 @@ test("check 8: a model that is larger than the budget never reaches the engine",
   assert.equal((await it.chat("B")).status, 503);
   assert.deepEqual(it.host.loads, []);
   assert.equal((await it.chat("A")).status, 200);
+  // with the table, and the longest context that would fit
+  await using long = await serve({}, { budgetBytes: 1.005e6, plannedContext: 8192 });
+  const refused = await long.chat("A");
+  assert.equal(refused.status, 503);
+  assert.match(refused.body.error.message, /A at 8,?192 tokens needs .*weights .*(5,000|4,999) tokens would fit/);
+  assert.deepEqual(long.host.loads, []);
 });
 
 test("check 10: two models asked for at once, room for one: they are never open together", async () => {

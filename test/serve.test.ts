@@ -77,10 +77,10 @@ test("checks 4, 6: 50 first requests for a model are one load with its cause; wa
   const all = await Promise.all(Array.from({ length: 50 }, () => it.chat({ model: "two" })));
   assert.deepEqual(it.host.loads, ["one", "two"]);
   const abouts = await Promise.all(
-    all.map(async (response) => ((await response.json()) as { irori: { load?: { cause: string } } }).irori),
+    all.map(async (response) => ((await response.json()) as { irori: { load?: { cause: string; ms: number } } }).irori),
   );
   const waited = abouts.filter(({ load }) => load !== undefined);
-  assert.ok(waited.length > 0 && waited.every(({ load }) => load?.cause === "first"));
+  assert.ok(waited.length > 0 && waited.every(({ load }) => load?.cause === "first" && load.ms >= 45));
   assert.deepEqual(it.server.serving.residents.loads(), { first: 2 });
   const busy = it.chat({ max_tokens: 50 });
   await until(() => it.host.running === 1, "none runs");
@@ -149,6 +149,66 @@ test("check 16: a client that leaves while queued, in prefill or in decode frees
   }
 });
 
+test("check 16: leaving while the model loads, while queued, in prefill, in decode, whole or streamed: each phase is counted, nothing is held", async () => {
+  const slots = { lanes: { slots: 1, reserved: { interactive: 0, batch: 0 } } };
+  await using it = await serve({ loadMs: 150, prefillMs: 150, stepMs: 10 }, slots);
+  const counted = async (phase: string) => {
+    const text = await (await fetch(`${it.server.url}/metrics`)).text();
+    return Number(new RegExp(`cancelled_total{lane="interactive",phase="${phase}"} (\\d+)`).exec(text)?.[1] ?? 0);
+  };
+  const left = { queue: 0, prefill: 0, decode: 0 };
+  const leave = async (phase: keyof typeof left, more: object, isThere: () => boolean) => {
+    const leaving = new AbortController();
+    const asked = it.chat({ max_tokens: 1000, ...more }, { signal: leaving.signal });
+    const ended = asked.then((response) => response.text()).catch(() => undefined);
+    await until(isThere, `it never came to ${phase}`);
+    leaving.abort();
+    await ended;
+    left[phase]++;
+    await until(() => it.lanes().interactive.waiting === 0, "it still waits");
+    for (let i = 0; i < 100 && (await counted(phase)) < left[phase]; i++) await wait(5);
+    assert.equal(await counted(phase), left[phase], phase);
+  };
+  let tokens = 0;
+  const generate = it.host.generate.bind(it.host);
+  it.host.generate = async function* (...args) {
+    for await (const event of generate(...args)) {
+      if (event.type === "token") tokens++;
+      yield event;
+    }
+  };
+  for (const stream of [true, false]) {
+    const [model, loads] = [stream ? "two" : "one", it.host.loads.length];
+    if (stream) await leave("queue", { stream, model }, () => it.host.loads.length > loads);
+    await leave("prefill", { stream, model: "one" }, () => it.host.running === 1);
+    await until(() => it.lanes().free === 1 && it.host.running === 0, "the slot is still held");
+    const before = tokens;
+    await leave("decode", { stream, model: "one" }, () => tokens > before);
+    await until(() => it.lanes().free === 1 && it.host.running === 0, "the slot is still held");
+    const busy = new AbortController();
+    const runs = it.chat({ max_tokens: 1000 }, { signal: busy.signal }).catch(() => undefined);
+    await until(() => it.host.running === 1, "none runs");
+    await leave("queue", { stream, model: "one" }, () => it.lanes().interactive.waiting === 1);
+    const at = tokens;
+    await until(() => tokens > at, "it does not run");
+    busy.abort();
+    await runs;
+    left.decode++;
+    await until(() => it.lanes().free === 1 && it.host.running === 0, "the slot is still held");
+  }
+  // an answer that nobody reads holds nothing
+  const request = {
+    model: "one",
+    prompt: { text: "Hi" },
+    lane: "interactive",
+    caller: "me",
+    seed: 0,
+    sampling: {},
+  } as const;
+  await it.server.serving.answers.answer(request).return();
+  assert.deepEqual([it.lanes().free, it.server.serving.residents.open().every(({ users }) => users === 0)], [1, true]);
+});
+
 test("check 17: what cannot start in time is refused at once", async () => {
   await using it = await serve({ stepMs: 10 }, { lanes: { slots: 1, reserved: { interactive: 0, batch: 0 } } });
   const leaving = new AbortController();
@@ -198,11 +258,14 @@ test("check 23: chat, streams, generate and batch all move the metrics; loads by
   await (await it.chat({ stream: true })).text();
   await (await it.post("/api/generate", { model: "one", prompt: "Hi", options: { num_predict: 3 } })).text();
   await (await it.post("/v1/completions", { model: "one", prompt: "Hi", max_tokens: 3 })).text();
+  await (await it.post("/v1/responses", { input: "Hi", max_output_tokens: 3 })).text();
+  await (await it.post("/v1/responses", { input: "Hi", max_output_tokens: 3, stream: true })).text();
+  await (await it.post("/irori/captures", { prompt: "Hi", capture: ["hook_embed"], max_tokens: 3 })).text();
   await (await it.chat({ lane: "batch" })).text();
-  assert.equal(await metric('irori_generation_tokens_total{lane="interactive"}'), 12);
+  assert.equal(await metric('irori_generation_tokens_total{lane="interactive"}'), 21);
   assert.equal(await metric('irori_generation_tokens_total{lane="batch"}'), 3);
-  assert.equal(await metric('irori_time_to_first_token_seconds_count{lane="interactive"}'), 4);
-  assert.equal(await metric('irori_inter_token_latency_seconds_count{lane="interactive"}'), 8);
+  assert.equal(await metric('irori_time_to_first_token_seconds_count{lane="interactive"}'), 7);
+  assert.equal(await metric('irori_inter_token_latency_seconds_count{lane="interactive"}'), 14);
   assert.equal(await metric('irori_request_queue_time_seconds_count{lane="batch"}'), 1);
   assert.equal(await metric('irori_model_loads_total{cause="first"}'), 1);
   const leaving = new AbortController();

@@ -37,6 +37,32 @@ const texts: readonly (readonly [ToolStyle, string, Read])[] = [
   ],
   ["mistral", `[TOOL_CALLS]weather[ARGS]${paris.arguments}`, { text: "", calls: [paris] }],
   ["gemma", `\`\`\`json\n{"name": "weather", "parameters": ${paris.arguments}}\n\`\`\``, { text: "", calls: [paris] }],
+  [
+    "gemma",
+    '```tool_code\nprint(weather(city="Paris, \\"{la}\\"", days=[1, -2.5], now=True, why=None, at={"x": \'y\'}))\n```',
+    {
+      text: "",
+      calls: [
+        {
+          name: "weather",
+          arguments: '{"city":"Paris, \\"{la}\\"","days":[1,-2.5],"now":true,"why":null,"at":{"x":"y"}}',
+        },
+      ],
+    },
+  ],
+  [
+    "gemma",
+    "I ask.\n```tool_code\nweather(city='Oslo')\ntime()\n```",
+    { text: "I ask.", calls: [{ name: "weather", arguments: '{"city":"Oslo"}' }, now] },
+  ],
+  [
+    "llama",
+    "[weather(city='Rome'), time()]",
+    { text: "", calls: [{ name: "weather", arguments: '{"city":"Rome"}' }, now] },
+  ],
+  ["llama", "[weather is fine]", { text: "[weather is fine]", calls: [] }],
+  ["gemma", "```tool_code\nnobody(1)\n```", { text: "```tool_code\nnobody(1)\n```", calls: [] }],
+  ["gemma", "```tool_code\nweather(Paris)\n```", { text: "```tool_code\nweather(Paris)\n```", calls: [] }],
   ["json", `{"arguments": {}, "name": "time"}`, { text: "", calls: [now] }],
   ["json", `{"name": "nobody", "arguments": {}}`, { text: `{"name": "nobody", "arguments": {}}`, calls: [] }],
   ["hermes", "No call, but a < b and <tool_cal", { text: "No call, but a < b and <tool_cal", calls: [] }],

@@ -1,5 +1,6 @@
 // Calls of functions in an answer's text, as models of each family write them, told as they come.
 // It does not know what the functions are, nor APIs.
+import { pythonCall } from "./python-call.ts";
 import { heldBack } from "./reasoning.ts";
 
 export type ToolPart =
@@ -75,6 +76,11 @@ export class ToolCalls {
       // an answer that is JSON from its first character may be a call
       if (/^\[\s*$/.test(trimmed)) return false;
       if (/^(?:\[\s*)?\{\s*(?:$|")/.test(trimmed)) return this.#begin("", trimmed);
+      // or a list of calls in Python, as llama 3.2 writes them
+      const name = /^\[\s*([A-Za-z_][\w.]*)\s*(\(?)/.exec(trimmed);
+      if (name?.[2] === "(" && this.#names.has(name[1] as string)) return this.#begin("", trimmed);
+      if (name && name[0] === trimmed && [...this.#names].some((known) => known.startsWith(name[1] as string)))
+        return false;
     }
     const begins = this.#markers.map(([begin]) => begin);
     const found = this.#markers
@@ -110,7 +116,7 @@ export class ToolCalls {
       this.#held = this.#held.replace(/^\s*\}/, "");
       this.#owesBrace = false;
     }
-    const skipped = /^[\s[,\]]*/.exec(this.#held)?.[0].length ?? 0;
+    const skipped = /^[\s[,\])]*/.exec(this.#held)?.[0].length ?? 0;
     const rest = this.#held.slice(skipped);
     if (rest === "") return false;
     if (this.#end !== "" && rest.startsWith(this.#end)) {
@@ -122,6 +128,14 @@ export class ToolCalls {
     if (!rest.startsWith("{")) {
       const mistral = /^([\w.-]+)(?:\[CALL_ID\][\w-]*)?\[ARGS\]\s*(?=\S)/.exec(rest);
       if (mistral) return this.#called(mistral[1] as string, rest, mistral[0].length, parts);
+      const python = pythonCall(rest, this.#names);
+      if (python === "incomplete") return false;
+      if (python) {
+        parts.push({ kind: "call", index: this.#count, name: python.name });
+        parts.push({ kind: "arguments", index: this.#count++, text: python.arguments });
+        this.#held = rest.slice(python.end);
+        return true;
+      }
       if (this.#end.startsWith(rest) || /^[\w.-]{1,64}(\[[A-Z_]*\]?[\w-]*){0,2}\s*$/.test(rest)) return false;
       return this.#giveUp(parts);
     }
@@ -164,6 +178,7 @@ export class ToolCalls {
     parts.push({ kind: "text", text: this.#whole + this.#held });
     this.#held = "";
     this.#whole = "";
+    this.#end = "";
     this.#state = "text";
     return false;
   }
@@ -171,7 +186,7 @@ export class ToolCalls {
   /** What was held back when no more comes. */
   end(): ToolPart[] {
     const parts: ToolPart[] = [];
-    const isEmpty = /^[\s[,\]}]*$/.test(this.#held) && this.#count > 0;
+    const isEmpty = /^[\s[,\])}]*$/.test(this.#held) && this.#count > 0;
     if (this.#held !== "" && this.#open === undefined && !isEmpty && this.#held.trim() !== this.#end)
       parts.push({ kind: "text", text: this.#state === "calls" ? this.#whole + this.#held : this.#held });
     this.#held = "";
