@@ -125,8 +125,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   const onLoad = (load: Load) => {
     metrics.loaded(load);
-    events.tell({ type: "load", ...load, ms: Math.round(load.ms) });
     for (const watcher of watchers) watcher.loaded?.(load);
+    events.tell({ type: "load", ...load, ms: Math.round(load.ms) });
     options.onLoad?.(load);
   };
   let bareBytes: number | undefined;
@@ -216,10 +216,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       models: options.models,
       version: options.version,
     },
-    ...{ beatMs: options.beatMs ?? 10_000, every, now, clock: Date.now, unique: randomUUID },
+    ...{ beatMs: options.beatMs ?? 10_000, every, now, startedAt: now(), clock: Date.now, unique: randomUUID },
     ...{ mayFetch: options.mayFetch ?? false, responses: new KeptResponses(), memories, events, ownBytes },
     namespacesOf: (caller) => keys.find(({ name }) => name === caller)?.namespaces,
-    ...{ beatMs: options.beatMs ?? 10_000, every, now, startedAt: now(), clock: Date.now, unique: randomUUID },
     random: () => randomBytes(4).readUInt32LE(),
     onStreamError: onError,
   };

@@ -15,7 +15,7 @@ import type { Neighbourhood } from "./neighbourhood.ts";
 
 const LAMBDA = 1;
 const GAMMA = 2;
-/** Links of the new node that are reckoned with, the strongest. */
+/** Links of the new node that are reckoned with. */
 const MOST_ATTACHED = 10;
 
 export interface Gauge {
@@ -93,8 +93,16 @@ function entropies({ before, after }: HarmonicChange, weights: readonly number[]
   return { before: entropy(before), after: entropy(after) };
 }
 
-/** The links of the neighbourhood's own Episode, the strongest first. */
-export function newLinksOf({ edges }: Neighbourhood): NewLink[] {
+/**
+ * The links of the neighbourhood's own Episode, the strongest first. Mentions go before likenesses where there are too many:
+ * the texts most alike are alike in the same way, each mention is evidence of its own.
+ */
+export function newLinksOf({ nodes, edges }: Neighbourhood): NewLink[] {
   const links = edges.filter(([a]) => a === 0).map(([, b, weight]) => ({ place: b - 1, weight }));
-  return links.sort((x, y) => y.weight - x.weight || x.place - y.place).slice(0, MOST_ATTACHED);
+  const isLikeness = ({ place }: NewLink) => Number(nodes[place + 1]?.startsWith("episode:"));
+  const strongestFirst = (x: NewLink, y: NewLink) => y.weight - x.weight || x.place - y.place;
+  return links
+    .sort((x, y) => isLikeness(x) - isLikeness(y) || strongestFirst(x, y))
+    .slice(0, MOST_ATTACHED)
+    .sort(strongestFirst);
 }

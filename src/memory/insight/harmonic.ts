@@ -82,6 +82,15 @@ export class HarmonicNetwork {
     return this.#degrees[node] as number;
   }
 
+  /** How close two places are as it is: 1 is the same place, 0 another island. */
+  closenessOf(a: number, b: number): number {
+    const at = this.#inverse;
+    const { count } = this;
+    return share(
+      (at[a * count + b] as number) / Math.sqrt((at[a * count + a] as number) * (at[b * count + b] as number)),
+    );
+  }
+
   /** What a node attached like this changes. Nothing attached changes nothing. */
   changeBy({ places, weights }: Attachment): HarmonicChange {
     const size = places.length;

@@ -1,6 +1,7 @@
 // The first null: could links that lead anywhere around here have done the same? The same number of links with the same
-// weights, at places of like degree near the strongest of them, drawn by a seed. It does not know what becomes of the answer.
+// weights, at places of like kind and degree near the strongest of them, drawn by a seed. It does not know what becomes of the answer.
 import { type Random, seededRandom } from "../../base/mod.ts";
+import type { NodeRef } from "../data-store.ts";
 import type { Before, NewLink } from "./gauge.ts";
 import type { Neighbourhood } from "./neighbourhood.ts";
 
@@ -16,27 +17,31 @@ export interface PlacementNull {
 }
 
 const DRAWS = 200;
-/** Places per link that there should be; fewer than two say nothing. */
-const [WANTED_PLACES, LEAST_PLACES] = [3, 2];
+/**
+ * Places per link, of Episodes for links to Episodes and of Concepts for links to Concepts: more would reach the far ends of
+ * what is known, and links strewn over both ends join them as an insight does.
+ */
+const PLACES = 2;
+/** Places that must be free beside those of the links; fewer say nothing. */
+const [FREE_WANTED, FREE_LEAST] = [3, 2];
 /** A place is drawn among the quarter of the free ones whose degree is nearest, three at least. */
 const [LIKE_SHARE, LEAST_LIKE] = [4, 3];
 
 /** Undefined where the links have hardly any other place to go. */
 export function placementNull(
-  neighbourhood: Neighbourhood,
+  { nodes }: Neighbourhood,
   before: Before,
   links: readonly NewLink[],
   seed: number,
 ): PlacementNull | undefined {
-  const home = homeOf(neighbourhood, links);
-  if (links.length < 2 || home.length < LEAST_PLACES * links.length) return undefined;
-  const random = seededRandom(seed);
-  const free = placesOf(neighbourhood, before, home);
   const own = placesOf(
-    neighbourhood,
+    nodes,
     before,
     links.map(({ place }) => place),
   );
+  const free = homeOf(nodes, before, links, own);
+  if (links.length < 2 || free === undefined) return undefined;
+  const random = seededRandom(seed);
   const real = before.weakestOf(links).f;
   let [asSmall, sum, squares] = [0, 0, 0];
   for (let draw = 0; draw < DRAWS; draw++) {
@@ -47,25 +52,34 @@ export function placementNull(
   }
   const mean = sum / DRAWS;
   const deviation = Math.sqrt(Math.max(0, squares / DRAWS - mean * mean));
-  return { seed, draws: DRAWS, p: (asSmall + 1) / (DRAWS + 1), mean, deviation, places: home.length };
+  return { seed, draws: DRAWS, p: (asSmall + 1) / (DRAWS + 1), mean, deviation, places: free.length };
 }
 
-/** The places around the strongest link's, in circles until there are enough. */
-function homeOf({ nodes, edges }: Neighbourhood, links: readonly NewLink[]): number[] {
+/** The places nearest to the strongest link's, as many of each kind as the links need; undefined where there are too few. */
+function homeOf(
+  nodes: readonly NodeRef[],
+  before: Before,
+  links: readonly NewLink[],
+  own: readonly Place[],
+): Place[] | undefined {
   const anchor = links[0]?.place;
-  if (anchor === undefined) return [];
-  const around = Array.from({ length: nodes.length - 1 }, () => [] as number[]);
-  for (const [a, b] of edges) {
-    if (a === 0) continue;
-    around[a - 1]?.push(b - 1);
-    around[b - 1]?.push(a - 1);
+  if (anchor === undefined) return undefined;
+  const near = Array.from({ length: nodes.length - 1 }, (_, place) => ({
+    place,
+    closeness: before.network.closenessOf(anchor, place),
+  }))
+    .filter(({ closeness }) => closeness > 0)
+    .sort((a, b) => b.closeness - a.closeness || a.place - b.place)
+    .map(({ place }) => place);
+  const home: Place[] = [];
+  for (const kind of [true, false]) {
+    const needed = own.filter(({ isEpisode }) => isEpisode === kind).length;
+    if (needed === 0) continue;
+    const alike = placesOf(nodes, before, near).filter(({ isEpisode }) => isEpisode === kind);
+    if (alike.length < needed + FREE_LEAST) return undefined;
+    home.push(...alike.slice(0, Math.max(needed + FREE_WANTED, PLACES * needed)));
   }
-  const home = new Set([anchor]);
-  for (let circle = [anchor]; circle.length > 0 && home.size < WANTED_PLACES * links.length; ) {
-    circle = [...new Set(circle.flatMap((place) => around[place] as number[]))].filter((place) => !home.has(place));
-    for (const place of circle) home.add(place);
-  }
-  return [...home].sort((a, b) => a - b);
+  return home;
 }
 
 /** A place that may be drawn. */
@@ -75,7 +89,7 @@ interface Place {
   readonly isEpisode: boolean;
 }
 
-const placesOf = ({ nodes }: Neighbourhood, { network }: Before, home: readonly number[]): Place[] =>
+const placesOf = (nodes: readonly NodeRef[], { network }: Before, home: readonly number[]): Place[] =>
   home.map((place) => ({
     place,
     degree: network.degreeOf(place),
@@ -101,4 +115,11 @@ function elsewhere(
     taken.add(drawn);
     return { place: drawn, weight };
   });
+}
+
+/** The same Episode has the same seed in every process. */
+export function seedOf(id: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }

@@ -4,7 +4,8 @@ import { IroriError } from "../../base/mod.ts";
 import type { NodeRef, Page, StoredRecord } from "../data-store.ts";
 import type { Episode } from "../episode.ts";
 import type { Parts } from "../parts.ts";
-import { asJson, type Join, type Judgement, judgeFrom, seedOf } from "./trigger.ts";
+import { seedOf } from "./placement.ts";
+import { asJson, type Join, type Judgement, judgeFrom } from "./trigger.ts";
 
 export interface Spike {
   readonly id: string;

@@ -8,15 +8,15 @@ import { consideredText } from "../place.ts";
 import { type ExchangeDraw, exchangeDraws, exchangeP } from "./exchange.ts";
 import { Before, type Gauge, type NewLink, newLinksOf } from "./gauge.ts";
 import { type Neighbourhood, neighbourhoodOf, readNeighbourhood } from "./neighbourhood.ts";
-import { type PlacementNull, placementNull } from "./placement.ts";
+import { type PlacementNull, placementNull, seedOf } from "./placement.ts";
 
 /** How often a text that restructures nothing may fire all the same. */
 const FALSE_ALARM_RATE = 0.05;
 /**
- * A text of another kind than those that are stored comes to the border 1.25 times as often as they do: measured on planted
- * worlds of the seeds 5 to 416 (eval/honesty.ts), none of which a report is made on.
+ * A text of another kind than those that are stored comes to the border 1.1 times as often as they do: measured on planted
+ * worlds of the seeds 101 to 316 (eval/honesty.ts), none of which a report is made on.
  */
-const OTHER_KINDS = 0.8;
+const OTHER_KINDS = 0.9;
 
 /** Two places that the new Episode brings together, by how much. */
 export interface Join {
@@ -36,7 +36,7 @@ export interface Judgement {
   readonly weakest: Gauge;
   /** The first null; absent where its links had no other place to go. */
   readonly placement?: PlacementNull | undefined;
-  /** The second null: how many draws, and the share of them with an F as small. */
+  /** The second null: its draws, and the share of them that are as extreme and pass the first null too. */
   readonly exchange: { readonly draws: readonly ExchangeDraw[]; readonly p: number };
   readonly joins: readonly Join[];
   readonly neighbourhood: Neighbourhood;
@@ -101,9 +101,9 @@ export function judgeFrom(
   const before = new Before(neighbourhood);
   const links = newLinksOf(neighbourhood);
   const weakest = before.weakestOf(links);
-  const exchange = { draws, p: exchangeP(weakest.f, draws) };
-  const placement = placementNull(neighbourhood, before, links, seed);
   const border = falseAlarmRate * OTHER_KINDS;
+  const exchange = { draws, p: exchangeP({ f: weakest.f, links: links.length }, draws, border) };
+  const placement = placementNull(neighbourhood, before, links, seed);
   const hasFired = weakest.f < 0 && exchange.p <= border && (placement?.p ?? 0) <= border;
   const joins = joinsOf(neighbourhood, before, links);
   return { hasFired, falseAlarmRate, gauge: before.gaugeOf(links), weakest, placement, exchange, joins, neighbourhood };
@@ -129,13 +129,6 @@ function joinsOf({ nodes }: Neighbourhood, before: Before, links: readonly NewLi
     joins.push({ a: ref(j), b: ref(i), before: from, after });
   }
   return joins;
-}
-
-/** The same Episode has the same seed in every process. */
-export function seedOf(id: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
 }
 
 export const isJudged = (judgement: Judgement | NotJudged): judgement is Judgement => typeof judgement !== "string";

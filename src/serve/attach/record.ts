@@ -30,7 +30,8 @@ export function announced(home: string): ServerRecord[] {
   try {
     names = readdirSync(folderIn(home)).filter((name) => name.endsWith(".json"));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    // a store that is no folder is told of by who opens it
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
     throw error;
   }
   const found: ServerRecord[] = [];
