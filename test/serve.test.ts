@@ -99,6 +99,8 @@ test("check 14: a full batch lane answers 429 with Retry-After, its depth and na
   const batch = () => it.chat({ lane: "batch", max_tokens: 500 }, { signal: leaving.signal }).catch(() => undefined);
   const held = [batch(), batch()];
   await until(() => it.lanes().batch.waiting === 1, "none waits");
+  const lanes = (await (await fetch(`${it.server.url}/irori/lanes`)).json()) as { batch: { waiting: number } };
+  assert.equal(lanes.batch.waiting, 1);
   const { started } = it.host;
   const refused = await it.chat({ lane: "batch" });
   assert.equal(refused.status, 429);

@@ -50,6 +50,7 @@ const routes: readonly Route[] = [
     serve: async ({ metrics }, c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   },
   { method: "GET", path: "/openapi.json", serve: async ({ version }, c) => c.json(openApiOf(routes, version)) },
+  { method: "GET", path: "/irori/lanes", serve: async ({ lanes }, c) => c.json(lanes.state()) },
   { method: "GET", path: "/irori/status", serve: async (serving, c) => c.json(await statusOf(serving)) },
 ];
 
