@@ -1,7 +1,7 @@
 // A process that works on a memory until it is killed, and tells every write before it begins and when it is acknowledged:
 // lines on stdout, written at once. What it does is its first argument; the second is the file, the third its seed.
 // It does not know who kills it.
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync, readSync, writeSync } from "node:fs";
 import { seededRandom } from "../src/base/mod.ts";
 import { hashedEmbedder } from "../src/memory/embedder.ts";
 import { idMaker } from "../src/memory/ids.ts";
@@ -23,10 +23,14 @@ function tell(word: string, id: string): void {
 const embedder = hashedEmbedder;
 await using store = await openSqlite({ path, embedder, newId: idMaker(random) });
 await store.tidy(); // the thread that writes is there when the first word is told
+/** Begins with the others that were started, when all are open; at once where nobody says when (no standard input). */
+function begin(): void {
+  tell("open", role);
+  readSync(0, new Uint8Array(1));
+}
 /** What only writes to the store starts quicker without the rest. */
 const memory = async () => {
   const { Memory } = await import("../src/memory/memory.ts");
-  tell("open", role);
   return new Memory({ store, embedder, random, now: () => Date.now() });
 };
 
@@ -34,7 +38,7 @@ const text = (i: number) => `Note ${seed} ${i}: the ${["lamp", "river", "bell", 
 const roles: Readonly<Record<string, () => Promise<void>>> = {
   /** Adds one by one or a few at a time, and takes away what it added. */
   async write() {
-    tell("open", role);
+    begin();
     const own: string[] = [];
     for (let i = 0; ; i++) {
       const at = own.length > 3 && random.next() < 0.3 ? Math.floor(random.next() * own.length) : -1;
@@ -60,15 +64,18 @@ const roles: Readonly<Record<string, () => Promise<void>>> = {
   /** Remembers as an agent does: linked, judged. */
   async remember() {
     const mind = await memory();
+    begin();
     for (let i = 0; ; i++) for (const { id } of await mind.remember(text(i))) tell("added", id);
   },
   async maintain() {
     const mind = await memory();
+    begin();
     for (;;) await mind.maintain();
   },
   async import() {
     const { importPaths } = await import("../src/memory/import/import.ts");
     const mind = await memory();
+    begin();
     for (;;) tell("imported", `${(await importPaths(mind.parts, [more])).added}`);
   },
   /** Loads all that the others need, so that Node's compile cache has it. */

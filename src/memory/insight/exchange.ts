@@ -26,7 +26,7 @@ const LEAST_DRAWS = 19;
 const RENEWED = 16;
 /** The most extreme are looked at by the first null too, so many in one evaluation. */
 const EXTREME_SHARE = 0.15;
-const PLACED = 4;
+const PLACED = 1;
 const GROWTH = 1.25;
 const SEED = 11;
 
