@@ -11,4 +11,34 @@ export { openSummarizer, type SummarizerOptions } from "./local.ts";
 export { LOG_LEVELS, type Log, type LogLevel, openLog } from "./logs.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
+export type { MemoryPlace } from "./memories.ts";
 export { MOCK_MODELS, MockHost } from "./mock-host.ts";
+export { remotesOf } from "./open-remotes.ts";
+export { openTraces } from "./open-traces.ts";
+export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
+export {
+  type Budget,
+  type HeldModel,
+  NoRoomError,
+  PLANNED_CONTEXT,
+  planResidency,
+  RESERVE_BYTES,
+  type ResidencyItem,
+  type ResidencyPlan,
+  type ResidencyState,
+  type Want,
+} from "./residency.ts";
+export {
+  DEFAULT_LIMITS,
+  DEFAULT_PORT,
+  type RunningServer,
+  type ServerLimits,
+  type ServerOptions,
+  startServer,
+} from "./server.ts";
+export type { Kept, SummaryWriter } from "./summaries/asking.ts";
+export { fetchText } from "./summaries/fetch-text.ts";
+export { type Summary, type SummaryReport, summaryText } from "./summaries/report.ts";
+export { type SummarizeOptions, summarize } from "./summaries/summarize.ts";
+export { type Summaries, summarizeMany } from "./summaries/summarize-many.ts";
+export type { Watcher } from "./watcher.ts";
