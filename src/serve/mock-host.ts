@@ -71,6 +71,16 @@ export class MockHost implements Host {
     return { vectors, dimensions, tokens: texts.map((text) => text.length), truncated: [], empty };
   }
 
+  async inside() {
+    return { adapters: [], vectors: [] };
+  }
+  async hookPoints(model: string): Promise<readonly string[]> {
+    throw new IroriError("unsupported", { what: `${model} has no inside`, next: "serve a model" });
+  }
+  async captureSizes(model: string): Promise<Readonly<Record<string, number>>> {
+    throw new IroriError("unsupported", { what: `${model} has no inside`, next: "serve a model" });
+  }
+
   async stored() {
     return MOCK_MODELS.map((name) => ({ name, bytes: 0, sha256: "", pulledAt: 0 }));
   }
