@@ -1,4 +1,5 @@
-// `npm run demo`: fetches a small model into the store, prepares it, asks it one question, tells the figures, and shows a memory.
+// `npm run demo`: fetches a small model into the store, prepares it, asks it one question, tells the figures, shows a memory, and serves the model
+// to an official client.
 // Run again, it opens what is there. It uses the engine as a program would and knows nothing of its insides.
 import { readFileSync } from "node:fs";
 import { streamAnswer } from "../src/cli/answer.ts";
@@ -7,6 +8,7 @@ import { listenForStop, print, say, tell, watchOutput } from "../src/cli/output.
 import { showProgress } from "../src/cli/progress.ts";
 import { openEngine } from "../src/machine.ts";
 import { demoMemory } from "./demo-memory.ts";
+import { demoServer } from "./demo-server.ts";
 
 const MODEL = "smollm2-135m";
 const QUESTION = "What is a hearth, and why do people gather around it?";
@@ -40,6 +42,7 @@ async function demo(): Promise<number> {
   const first = `first token ${timings.prefillMs.toFixed(0)} ms after the question`;
   print(`\n${first} · ${timings.tokensPerSecond.toFixed(0)} tokens/s over ${ids.length} tokens · ${memoryText()}\n`);
   if (reason !== "cancelled") await demoMemory();
+  if (reason !== "cancelled") await demoServer(MODEL, "Name three things that keep a house warm.", signal);
   print(`\nNext: node bin/irori.js run ${MODEL}   (a chat; node bin/irori.js --help lists the rest)\n`);
   return reason === "cancelled" ? exitCodeOf("cancelled") : 0;
 }

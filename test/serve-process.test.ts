@@ -99,6 +99,56 @@ test("check 34: an engine killed again and again under load: retryable 503s, the
   assert.deepEqual(seen, Array.from({ length: kills }, () => ["lost", "back"]).flat());
 });
 
+test(`an engine killed ${kills} times while jobs run: each job ends once, done, with the answer that it has without kills`, async () => {
+  const submit = async (count: number) => {
+    const jobs = Array.from({ length: count }, (_, i) => ({
+      url: "/v1/chat/completions",
+      body: { model, messages: [{ role: "user", content: `Count to ${i}.` }], temperature: 0, max_tokens: 16 },
+    }));
+    const response = await fetch(`${server.url}/irori/jobs`, { method: "POST", body: JSON.stringify({ jobs }) });
+    return ((await response.json()) as { data: { id: string }[] }).data.map(({ id }) => id);
+  };
+  const ended = async (id: string) => {
+    for (;;) {
+      const job = (await (await fetch(`${server.url}/irori/jobs/${id}?wait_ms=5000`)).json()) as {
+        status: string;
+        attempts: number;
+        response?: { body: { choices: { message: { content: string } }[] } };
+      };
+      if (job.status !== "queued" && job.status !== "running") return job;
+    }
+  };
+  const wanted = await Promise.all((await submit(4)).map(ended));
+  const before = server.serving.residents.loads().crash ?? 0;
+  const finished = async () => {
+    const text = await (await fetch(`${server.url}/metrics`)).text();
+    return Number(/^irori_jobs_total\{status="done"\} (\d+)/m.exec(text)?.[1] ?? 0);
+  };
+  const doneBefore = await finished();
+  const ids: string[] = [];
+  for (let kill = 1; kill <= kills; kill++) {
+    ids.push(...(await submit(4)));
+    await wait(150);
+    while (host.pid === undefined) await wait(20);
+    process.kill(host.pid, "SIGKILL");
+    await wait(200);
+  }
+  const all = await Promise.all(ids.map(ended));
+  assert.ok(
+    all.every(({ status }) => status === "done"),
+    JSON.stringify(all.find(({ status }) => status !== "done")),
+  );
+  const textOf = ({ response }: (typeof all)[number]) => response?.body.choices[0]?.message.content;
+  for (const [i, job] of all.entries()) assert.equal(textOf(job), textOf(wanted[i % 4] as typeof job));
+  assert.ok(
+    all.some(({ attempts }) => attempts > 1),
+    "none was under way at a kill",
+  );
+  assert.equal(await finished(), doneBefore + ids.length, "each was told once");
+  assert.ok((server.serving.residents.loads().crash ?? 0) > before);
+  assert.equal(server.serving.lanes.state().free, 4);
+});
+
 test("a client that leaves stops the engine's work in the other process", async () => {
   const leaving = new AbortController();
   const response = await chat({ stream: true, max_tokens: 4000, ignore_eos: true }, leaving.signal);

@@ -13,7 +13,8 @@ import {
   DEFAULT_PORT,
   type HeldModel,
   type Key,
-  kvBytes,
+  MOCK_MODELS,
+  MockHost,
   NoRoomError,
   PLANNED_CONTEXT,
   ProcessHost,
@@ -31,11 +32,15 @@ import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
-import { watcherArgs, watchersOf } from "./watchers.ts";
+import { type Watching, watcherArgs, watchersOf } from "./watchers.ts";
 import { workFileIn } from "./work-file.ts";
 
 const args = {
-  model: { type: "positional", required: false, description: "The model that is the default" },
+  model: {
+    type: "positional",
+    required: false,
+    description: "The model that is the default (without any: those of the preset)",
+  },
   port: { type: "string", valueHint: "N", description: `Port (default ${DEFAULT_PORT}; 0: any that is free)` },
   host: { type: "string", valueHint: "ADDRESS", description: "Address to bind (default 127.0.0.1; others want a key)" },
   key: { type: "string", valueHint: "NAME=KEY", description: "A key that callers send; may be given more than once" },
@@ -95,21 +100,17 @@ async function runServe(call: Call): Promise<undefined> {
   const pins = args.texts("pin");
   const closeAfter = args.number("close-after", { min: 1 });
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
-  const keys = args.texts("key").map(keyOf);
+  const inEnvironment = (process.env.IRORI_KEYS ?? "").split(",").filter((text) => text !== "");
+  const keys = [...inEnvironment, ...args.texts("key")].map(keyOf);
   // commands of whoever may read the store call with a key of this run
   const ownKey = keys.length > 0 ? randomBytes(24).toString("base64url") : undefined;
   const { watchers, tell, isLogged } = await watchersOf(args, process.env, versionHere());
+  const models = modelsOf(call);
+  const isMock = models.some((model) => model.startsWith("mock"));
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
-    host: new ProcessHost({
-      ...{ settings: settingsOf(call).settings, rows: slots, lease: leaseOf(call) },
-      inside: { adapters: namedPaths(args, "adapter"), vectors: namedPaths(args, "vector") },
-      onEngine: ({ type, reason, ms }) =>
-        type === "lost"
-          ? tell("error", `the engine is gone: ${reason}`, { reason })
-          : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
-    }),
-    models: [args.positional("model"), ...args.rest].filter((model) => model !== undefined),
+    host: isMock ? new MockHost() : engineOf(call, slots, tell),
+    models,
     hostname: args.text("host"),
     port: args.number("port", { isWhole: true, min: 0, max: 65_535 }),
     keys: ownKey === undefined ? keys : [...keys, { name: "irori", key: ownKey }],
@@ -154,6 +155,25 @@ async function runServe(call: Call): Promise<undefined> {
   return undefined;
 }
 
+/** The models that are named, else those of the settings (`--preset`): mocks and hashed vectors where those have no model. */
+function modelsOf(call: Call): readonly string[] {
+  const named = [call.args.positional("model"), ...call.args.rest].filter((model) => model !== undefined);
+  if (named.length > 0) return named;
+  const { models, settings } = settingsOf(call);
+  if (settings.generator.startsWith("mock")) return MOCK_MODELS;
+  return models.map(({ model }) => model);
+}
+
+const engineOf = (call: Call, rows: number, tell: Watching["tell"]): ProcessHost =>
+  new ProcessHost({
+    ...{ settings: settingsOf(call).settings, rows, lease: leaseOf(call) },
+    inside: { adapters: namedPaths(call.args, "adapter"), vectors: namedPaths(call.args, "vector") },
+    onEngine: ({ type, reason, ms }) =>
+      type === "lost"
+        ? tell("error", `the engine is gone: ${reason}`, { reason })
+        : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
+  });
+
 const roomOf = (args: Call["args"]) => {
   const budget = args.number("budget", { min: 1 });
   return {
@@ -165,7 +185,7 @@ const roomOf = (args: Call["args"]) => {
 /** The plan of every model that is named, one after another, as the server would make it. */
 async function checkServe(call: Call): Promise<undefined> {
   const { args } = call;
-  const models = [args.positional("model"), ...args.rest].filter((model) => model !== undefined);
+  const models = modelsOf(call);
   const { budgetBytes, plannedContext = PLANNED_CONTEXT } = roomOf(args);
   await using host = new ProcessHost({ settings: settingsOf(call).settings, rows: 1, lease: leaseOf(call) });
   const budget = { bytes: budgetBytes ?? (await host.memory()).freeBytes, reserveBytes: RESERVE_BYTES };
@@ -199,7 +219,7 @@ function keyOf(text: string): Key {
   const found = /^([\w.-]+)(?::(interactive|batch))?=(.{8,})$/.exec(text);
   if (found === null)
     throw new IroriError("bad-input", {
-      what: "--key",
+      what: "a key (--key, IRORI_KEYS)",
       got: "something else",
       wanted: "NAME=KEY or NAME:LANE=KEY, the key of 8 characters or more",
     });
@@ -228,19 +248,23 @@ const openOf = ({ serving }: RunningServer) =>
     .open()
     .map(({ model, facts }) => ({ model, context: facts.context, weightBytes: facts.weightBytes, kv: facts.kv }));
 
+/** The plan of what is open, where it is, and a line to try. */
 function bannerOf({ url, serving }: RunningServer): string {
   const { slots } = serving.lanes.state();
-  const lines = serving.residents.open().map(({ model, facts: { context, weightBytes, kv, scratchBytes } }) => {
-    const answer = kvBytes(kv, 1024);
-    return `${model}  weights ${megabytes(weightBytes)} mapped · ${megabytes(answer)} an answer of 1,024 tokens · scratch ${megabytes(scratchBytes)} · context ${context.toLocaleString("en")}\n`;
+  const lines = serving.residents.open().map(({ model, facts, items }) => {
+    const parts = items.map(({ name, bytes, isMapped }) => `${name} ${megabytes(bytes)}${isMapped ? " mapped" : ""}`);
+    const all = items.reduce((sum, { bytes }) => sum + bytes, 0);
+    return `${model}  ${parts.join(" + ")} = ${megabytes(all)}; context ${facts.context.toLocaleString("en")}\n`;
   });
   const [first] = serving.models;
   const body = JSON.stringify({ model: first ?? "MODEL", messages: [{ role: "user", content: "Hello" }] });
   return `${lines.join("")}${slots} answers at once
 OpenAI   ${url}/v1
 Ollama   ${url}
+Routes   ${url}/openapi.json
+Metrics  ${url}/metrics
 curl ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'
-Ctrl-C stops
+Ctrl-C stops (\`irori stop\` from elsewhere, \`irori top\` looks on)
 `;
 }
 

@@ -12,6 +12,7 @@ export { LOG_LEVELS, type Log, type LogLevel, openLog } from "./logs.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
 export { type McpListener, serveMcpOverHttp, serveMcpOverStdio } from "./mcp/transports.ts";
 export type { MemoryPlace } from "./memories.ts";
+export { MOCK_MODELS, MockHost } from "./mock-host.ts";
 export { remotesOf } from "./open-remotes.ts";
 export { openTraces } from "./open-traces.ts";
 export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";

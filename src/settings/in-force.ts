@@ -51,6 +51,7 @@ export interface Sources {
 const OTHER_VARIABLES = [
   "IRORI_SETTINGS",
   "IRORI_NODE",
+  "IRORI_KEYS",
   "IRORI_DEBUG",
   "IRORI_FULL",
   "IRORI_FUZZ_SEED",

@@ -112,8 +112,11 @@ export async function modelOf({ models, host }: Serving, asked: string | undefin
 export function leavingOf(c: Ctx): AbortController {
   const controller = new AbortController();
   const { signal } = c.req.raw;
-  if (signal.aborted) controller.abort();
-  else signal.addEventListener("abort", () => controller.abort(), { once: true });
+  const leave = () => controller.abort();
+  if (signal.aborted) leave();
+  else signal.addEventListener("abort", leave, { once: true });
+  // the runtime keeps a request's signal as long as the request: a listener that is left there would keep the request in turn
+  controller.signal.addEventListener("abort", () => signal.removeEventListener("abort", leave), { once: true });
   return controller;
 }
 
