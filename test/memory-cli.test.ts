@@ -55,6 +55,25 @@ test("a week: notes imported, asked with citations, a fact corrected, asked as o
   assert.equal(memory("doctor").isWell, true);
 });
 
+test("notes are linked as they are imported, and a text that brings them together is an insight, told, listed and explained", () => {
+  const own = commandAt(join(folder, "insight"));
+  const told = (...args: string[]) => own.json(["memory", ...args]);
+  told("import", join(import.meta.dirname, "../examples/notes"));
+  assert.ok(told("stats").namespaces[0].links > 0);
+  const ash = "Ash from Kenji's kiln sweetens the sour soil of Mariko's tea terrace.";
+  const [silent] = told("add", "Kenji's kiln stands beside Mariko's well.", "--no-insight").remembered;
+  assert.equal(silent.insight, undefined);
+  told("forget", silent.id, "--yes");
+  const [{ id, insight }] = told("add", ash).remembered;
+  assert.ok(insight.id.length > 0);
+  assert.deepEqual(
+    told("insights").insights.map(({ text }: { text: string }) => text),
+    [ash],
+  );
+  const why = told("why", id);
+  assert.ok(why.isSame && why.hasFired && why.joins.length > 0);
+});
+
 test("an official MCP client remembers and asks over stdio, while another process adds to the same file", async () => {
   const client = new Client({ name: "test", version: "1" });
   const env = command.environment() as Record<string, string>;

@@ -31,7 +31,8 @@ export const importFiles: Command = {
       }
       return undefined;
     }
-    const imported = await importPaths(parts, [path], { ...scopeOf(args), isLinked: args.flag("link"), ...shared });
+    const isLinked = args.given("link") ?? true;
+    const imported = await importPaths(parts, [path], { ...scopeOf(args), isLinked, ...shared });
     progress[Symbol.dispose]();
     if (args.flag("json")) printJson(imported);
     else {

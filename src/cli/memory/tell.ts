@@ -40,7 +40,7 @@ export const add: Command = {
     using progress = showProgress(args.flag("json"));
     const { signal } = stop;
     const all = await open.memory.remember(told, {
-      insight: args.flag("insight") && open.settings.insight,
+      insight: args.given("insight") ?? open.settings.insight,
       signal,
       onProgress: progress.onProgress,
     });
