@@ -159,6 +159,7 @@ const cases: readonly Case[] = [
     build: (a, b) => t.linear(a as Value, b as Value),
   },
   { name: "linears", shapes: [S, [4, 3], [2, 3]], build: (a, b, c) => t.linears(a as Value, [b as Value, c as Value]) },
+  { name: "rotateBlocks", shapes: [[2, 16]], build: (x) => t.rotateBlocks(x as Value, 8) },
   {
     name: "dequantize",
     shapes: [

@@ -31,7 +31,7 @@ export {
   weightsOf,
 } from "./graph.ts";
 export { largestOfColumns } from "./int8.ts";
-export { type BlockFormat, dequantize, linear, linears, mixHeads, weightsMultiplied } from "./linear.ts";
+export { type BlockFormat, dequantize, linear, linears, mixHeads, rotateBlocks, weightsMultiplied } from "./linear.ts";
 export { crossEntropy, linearCrossEntropy } from "./losses.ts";
 export { narrowRows } from "./narrow.ts";
 export { type OffsetProduct, offsetProducts, withOffsetsInside } from "./offsets.ts";
