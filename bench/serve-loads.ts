@@ -104,7 +104,7 @@ async function connections(): Promise<void> {
   const host = new ScriptedHost({ stepMs: STEP_MS });
   const queue = { interactive: 1000, batch: 10 };
   const lanes = { slots: 500, reserved: { interactive: 0, batch: 0 }, queue };
-  const limits = { openRequests: 1000, openStreams: 1000 };
+  const limits = { openRequests: 1000 };
   await using server = await startServer({ host, models: ["one"], port: 0, version: "0", limits, lanes });
   const at = (all: readonly number[], share: number) =>
     [...all].sort((a, b) => a - b)[Math.floor(share * (all.length - 1))] as number;

@@ -12,23 +12,27 @@ export interface NumberRule {
 }
 
 export class Arguments {
+  readonly #definition: ArgsDef;
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #positionals: ReadonlyMap<string, string>;
   /** Arguments behind the positional ones. */
   readonly rest: readonly string[];
 
   constructor(
+    definition: ArgsDef,
     values: Readonly<Record<string, unknown>>,
     positionals: ReadonlyMap<string, string>,
     rest: readonly string[] = [],
   ) {
+    this.#definition = definition;
     this.#values = values;
     this.#positionals = positionals;
     this.rest = rest;
   }
 
+  /** What was given of `--name` and `--no-name`, else what the definition says. */
   flag(name: string): boolean {
-    return this.#values[name] === true;
+    return this.given(name) ?? this.#definition[name]?.default === true;
   }
   /** Of `--name` and `--no-name` the last that was given. */
   given(name: string): boolean | undefined {
@@ -104,7 +108,7 @@ export function parseArguments(
     throw new IroriError("bad-input", { what: `irori ${command}: ${missing[0].toUpperCase()} is missing`, next });
   const named = places.map(([name], i) => [name, given[i]] as const);
   const positionals = new Map(named.filter((entry): entry is [string, string] => entry[1] !== undefined));
-  return new Arguments(parsed.values, positionals, given.slice(places.length));
+  return new Arguments(definition, parsed.values, positionals, given.slice(places.length));
 }
 
 /** A negative number behind an option is its value: `--only -1` is `--only=-1`. */

@@ -23,7 +23,7 @@ export const computesOf = (call: Call): string => {
 export async function attachedTo(call: Call): Promise<Attached | undefined> {
   const { args } = call;
   const { home } = settingsOf(call).settings;
-  if (args.given("server") === false || announced(home).length === 0) return undefined;
+  if (!args.flag("server") || announced(home).length === 0) return undefined;
   const model = args.needed("model").replace(/:latest$/, "");
   const servers = await serversOf(home);
   const fitting = servers.filter(({ record }) => record.computes === computesOf(call));

@@ -37,8 +37,7 @@ async function runPull(call: Call): Promise<undefined> {
     using progress = showProgress(args.flag("json"));
     const options = { form, signal, onProgress: progress.onProgress };
     await engine.pull(model, options);
-    if (args.given("prepare") !== false)
-      await prepareModel(engine, model, form, { signal, onProgress: progress.onProgress });
+    if (args.flag("prepare")) await prepareModel(engine, model, form, { signal, onProgress: progress.onProgress });
   }
   const check = args.flag("check") ? await checkForm(engine, model, { form, signal }) : undefined;
   const stored = await engine.store.pull(model); // by the name it has now

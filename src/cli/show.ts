@@ -106,7 +106,9 @@ function tensorTable({ tensors }: Awaited<ReturnType<typeof insideOf>>): string 
     .map(({ name, shape, bytes, bitsPerWeight, format }) => [
       `  ${name}`,
       `[${shape.join(", ")}]`,
-      format ? `${format.bits} bit, blocks of ${format.block}${format.hasMins ? ", mins" : ""}` : "float32",
+      format
+        ? `${format.bits} bit, ${format.isRotated ? "rotated " : ""}blocks of ${format.block}${format.hasMins ? ", mins" : ""}`
+        : "float32",
       `${bitsPerWeight} bits a weight`,
       megabytes(bytes),
     ]);

@@ -204,17 +204,8 @@ export class Answers {
       tokensPerSecond: decodeMs > 0 ? (1000 * ids.length) / decodeMs : 0,
     };
     const whole: HostEnd = {
-      ...{
-        type: "end",
-        text,
-        ids,
-        promptTokens: end.promptTokens ?? 0,
-        reusedTokens: 0,
-        hasBos: false,
-        stop,
-        seed,
-        timings,
-      },
+      ...{ type: "end", text, ids, stop, seed, timings },
+      ...{ promptTokens: end.promptTokens ?? 0, reusedTokens: 0, hasBos: false },
     };
     const about = { lane, waitedMs, load: undefined, pauses: 0, remote: hold.remote, warnings: [] };
     watch?.ended?.(request, { ...whole, about });

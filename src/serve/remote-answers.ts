@@ -22,8 +22,8 @@ export interface RemoteAnswer {
 }
 
 /**
- * The whole answer; undefined where that server failed or had no room, so that another is asked. Throws what would fail anywhere
- * ("bad-input"), and "cancelled".
+ * The whole answer; undefined where that server failed, had no room or refused the request, so that another is asked, and at last
+ * this machine, which says why. Throws "cancelled".
  */
 export async function askRemote(
   { generator, done }: RemoteHold,

@@ -31,8 +31,7 @@ export const importFiles: Command = {
       }
       return undefined;
     }
-    const isLinked = args.given("link") ?? true;
-    const imported = await importPaths(parts, [path], { ...scopeOf(args), isLinked, ...shared });
+    const imported = await importPaths(parts, [path], { ...scopeOf(args), isLinked: args.flag("link"), ...shared });
     progress[Symbol.dispose]();
     if (args.flag("json")) printJson(imported);
     else {

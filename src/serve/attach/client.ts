@@ -84,8 +84,9 @@ export class Attached {
     yield end;
   }
 
-  async embed(texts: readonly string[], options: EmbedOptions = {}): Promise<Embeddings> {
-    const { signal, onDone: _, isNormalized: __, ...rest } = options;
+  /** As the model's vectors are; `onDone` is not called, they come together. */
+  async embed(texts: readonly string[], options: Omit<EmbedOptions, "isNormalized"> = {}): Promise<Embeddings> {
+    const { signal, onDone: _, ...rest } = options;
     const body: EmbedBody = { model: this.model, texts: [...texts], ...rest };
     const response = await this.#post("/irori/embed", body, signal);
     const { vectors, ...told } = (await response.json()) as Omit<Embeddings, "vectors"> & { vectors: number[][] };
