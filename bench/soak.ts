@@ -31,10 +31,11 @@ const lost: string[] = [];
 const { settings } = readSettings();
 const host: Host & { readonly pid?: number | undefined } = values.scripted
   ? Object.assign(new ScriptedHost({ stepMs: 1 }), { pid: undefined })
-  : new ProcessHost({ settings: { ...settings, spin: false }, rows: 4, onEngine: ({ type }) => lost.push(type) });
+  : new ProcessHost({ settings: { ...settings, spin: false }, rows: 4 });
 const unforeseen: string[] = [];
 const server = await startServer({
   ...{ host, models: [model], port: 0, version: "soak", lanes: { slots: 6 } },
+  onEngine: ({ type }) => lost.push(type),
   onError: (id, error) => unforeseen.push(`${id}: ${error}`),
 });
 const { url, serving } = server;

@@ -256,12 +256,12 @@ describe("a server that misbehaves", () => {
     ],
     [
       { kind: "status", status: 503 },
-      { code: "io", message: /status 503: got status 503 it is; after 4 attempts/ },
+      { code: "busy", message: /status 503: got status 503 it is; after 4 attempts/ },
     ],
     [{ kind: "reset" }, { code: "io", message: /it could not be reached.*after 4 attempts; is it running/ }],
     [
       { kind: "status", status: 429, retryAfter: "3600" },
-      { code: "io", message: /status 429.*the next attempt, in 3600 s, would come after the deadline of 5\.0 s/ },
+      { code: "busy", message: /status 429.*the next attempt, in 3600 s, would come after the deadline of 5\.0 s/ },
     ],
   ];
   for (const [mischief, wanted] of cases)

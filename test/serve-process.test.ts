@@ -12,8 +12,15 @@ let server: RunningServer;
 const seen: string[] = [];
 before(async () => {
   process.env.IRORI_HOME = (await smollm2()).home;
-  host = new ProcessHost({ rows: 2, onEngine: ({ type }) => seen.push(type) });
-  server = await startServer({ host, models: [model], port: 0, version: "0", lanes: { slots: 4 } });
+  host = new ProcessHost({ rows: 2 });
+  server = await startServer({
+    host,
+    models: [model],
+    port: 0,
+    version: "0",
+    lanes: { slots: 4 },
+    onEngine: ({ type }) => seen.push(type),
+  });
 });
 after(() => server?.[Symbol.asyncDispose]());
 

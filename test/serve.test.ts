@@ -152,8 +152,14 @@ test("check 16: a client that leaves while queued, in prefill or in decode frees
 });
 
 test("check 16: leaving while the model loads, while queued, in prefill, in decode, whole or streamed: each phase is counted, nothing is held", async () => {
-  const slots = { lanes: { slots: 1, reserved: { interactive: 0, batch: 0 } } };
-  await using it = await serve({ loadMs: 150, prefillMs: 150, stepMs: 10 }, slots);
+  const unforeseen: unknown[] = [];
+  await using it = await serve(
+    { loadMs: 150, prefillMs: 150, stepMs: 10 },
+    {
+      lanes: { slots: 1, reserved: { interactive: 0, batch: 0 } },
+      onError: (_, error) => unforeseen.push(error),
+    },
+  );
   const counted = async (phase: string) => {
     const text = await (await fetch(`${it.server.url}/metrics`)).text();
     return Number(new RegExp(`cancelled_total{lane="interactive",phase="${phase}"} (\\d+)`).exec(text)?.[1] ?? 0);
@@ -198,6 +204,16 @@ test("check 16: leaving while the model loads, while queued, in prefill, in deco
     left.decode++;
     await until(() => it.lanes().free === 1 && it.host.running === 0, "the slot is still held");
   }
+  // while its prompt is made into tokens
+  const encode = it.host.encode.bind(it.host);
+  let encoding = 0;
+  it.host.encode = async (...args) => {
+    encoding++;
+    await wait(50);
+    return encode(...args);
+  };
+  await leave("queue", { model: "one" }, () => encoding === 1);
+  assert.deepEqual(unforeseen, []);
   // an answer that nobody reads holds nothing
   const request = {
     model: "one",

@@ -8,7 +8,7 @@ export type ErrorCode =
   | "unsupported" // understood, but not something Irori does
   | "no-room" // memory or context would not fit
   | "conflict" // somebody else changed the thing in between
-  | "busy" // somebody else holds it, and did not let go in time
+  | "busy" // somebody else holds it, or all of it, and did not let go in time
   | "io" // the disk or the network refused
   | "library" // a native library is missing or answered with an error
   | "cancelled"; // the caller stopped it

@@ -32,7 +32,7 @@ import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { answerArgs, leaseOf, settingsOf } from "./settings.ts";
 import { versionHere } from "./version.ts";
-import { type Watching, watcherArgs, watchersOf } from "./watchers.ts";
+import { watcherArgs, watchersOf } from "./watchers.ts";
 import { workFileIn } from "./work-file.ts";
 
 const args = {
@@ -109,7 +109,7 @@ async function runServe(call: Call): Promise<undefined> {
   const isMock = models.some((model) => model.startsWith("mock"));
   using progress = showProgress(args.flag("json"));
   await using server = await startServer({
-    host: isMock ? new MockHost() : engineOf(call, slots, tell),
+    host: isMock ? new MockHost() : engineOf(call, slots),
     models,
     hostname: args.text("host"),
     port: args.number("port", { isWhole: true, min: 0, max: 65_535 }),
@@ -121,6 +121,10 @@ async function runServe(call: Call): Promise<undefined> {
     ...(closeAfter !== undefined && { closeAfterMs: closeAfter * 1000 }),
     // the log has its own line of it
     onLoad: ({ model, cause, ms }) => isLogged || say(`irori: loaded ${model} in ${ms.toFixed(0)} ms (${cause})`),
+    onEngine: ({ type, reason, ms }) =>
+      type === "lost"
+        ? tell("error", `the engine is gone: ${reason}`, { reason })
+        : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
     watchers,
     remotes: remotesOf(settingsOf(call).settings.remotes, (variable) => process.env[variable]),
     onRemote: (name, isWell, why) =>
@@ -164,14 +168,10 @@ function modelsOf(call: Call): readonly string[] {
   return models.map(({ model }) => model);
 }
 
-const engineOf = (call: Call, rows: number, tell: Watching["tell"]): ProcessHost =>
+const engineOf = (call: Call, rows: number): ProcessHost =>
   new ProcessHost({
     ...{ settings: settingsOf(call).settings, rows, lease: leaseOf(call) },
     inside: { adapters: namedPaths(call.args, "adapter"), vectors: namedPaths(call.args, "vector") },
-    onEngine: ({ type, reason, ms }) =>
-      type === "lost"
-        ? tell("error", `the engine is gone: ${reason}`, { reason })
-        : tell("info", `the engine is back after ${ms.toFixed(0)} ms`, { reason, ms: Math.round(ms) }),
   });
 
 const roomOf = (args: Call["args"]) => {

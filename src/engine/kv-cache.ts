@@ -63,8 +63,10 @@ export class KvCache implements Disposable {
     this.#config = config;
     this.#type = type;
     const { dtype, bytes, array } = TYPES[type];
-    // one zeroed block that the system maps page by page as tokens arrive
-    const block = new ArrayBuffer(kvCacheBytes(config, context, type));
+    // One zeroed block that the system maps page by page as tokens arrive. A resizable one is made of pages of its own: a fixed one
+    // comes from the C library's heap once that has grown, is written full of zeros there and leaves holes behind.
+    const bytesOfAll = kvCacheBytes(config, context, type);
+    const block = new ArrayBuffer(bytesOfAll, { maxByteLength: bytesOfAll });
     let from = 0;
     for (let l = 0; l < config.layers; l++)
       for (const kind of ["k", "v"]) {

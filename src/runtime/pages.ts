@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
-import { IroriError } from "../base/mod.ts";
+import { cancelled, IroriError } from "../base/mod.ts";
 import { type DType, dtypeOf } from "./tensor.ts";
 
 export interface ExternalEntry {
@@ -89,7 +89,7 @@ export class PagesWriter implements AsyncDisposable {
     const source: Source = { path: dataFile, file, size: (await file.stat()).size };
     const initializers = new Map<string, PageEntries>();
     for (const [name, { dims, dtype, externalData }] of readPrepackedEntries(model)) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw cancelled("packing", signal);
       if (!keep(name)) continue;
       const entries: ExternalEntry[] = [{ key: "location", value: this.#location }];
       const values = new Map(externalData.map(({ key, value }) => [key, value]));

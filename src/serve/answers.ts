@@ -1,6 +1,6 @@
 // One answer from request to last token: the model, the prompt's tokens, a slot, the stream. What every route builds on.
 // It does not know HTTP or the shapes of any API.
-import { IroriError } from "../base/mod.ts";
+import { cancelled, IroriError } from "../base/mod.ts";
 import type { Sampling } from "../engine/mod.ts";
 import type { Format, Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
 import type { Lane } from "./lane-policy.ts";
@@ -137,7 +137,7 @@ export class Answers {
     using resident = await residents.use(request.model, signal);
     const { ids, tail } = await host.encode(request.model, request.prompt);
     const { maxTokens, warnings } = this.#fitting(request, resident.facts, ids.length);
-    signal.throwIfAborted();
+    if (signal.aborted) throw cancelled("the answer", signal);
     const queued = Promise.withResolvers<() => number>();
     const { lane, caller, startWithinMs } = request;
     const leaving = new AbortController();
@@ -187,7 +187,7 @@ export class Answers {
     const maxTokens = Math.min(request.maxTokens ?? limits.defaultMaxTokens, limits.maxTokens);
     const begun = now();
     const made = await askRemote(hold, { ...request, maxTokens }, signal);
-    signal.throwIfAborted();
+    if (signal.aborted) throw cancelled("the answer", signal);
     if (made === undefined) return false;
     const { tokens, end } = made;
     const facts = await host.measure(model);

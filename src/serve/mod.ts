@@ -15,7 +15,7 @@ export type { MemoryPlace } from "./memories.ts";
 export { MOCK_MODELS, MockHost } from "./mock-host.ts";
 export { remotesOf } from "./open-remotes.ts";
 export { openTraces } from "./open-traces.ts";
-export { ProcessHost, type ProcessHostOptions } from "./process-host.ts";
+export { ProcessHost } from "./process-host.ts";
 export {
   type Budget,
   type HeldModel,

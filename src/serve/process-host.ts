@@ -5,14 +5,9 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { IroriError } from "../base/mod.ts";
 import { EngineLostError } from "./engine-lost.ts";
-import type { EngineChange, Host, HostCall, HostEvent, HostRequest, MemoryUse, ModelFacts } from "./host.ts";
+import type { Host, HostCall, HostEvent, HostRequest, MemoryUse, ModelFacts } from "./host.ts";
 import { told } from "./told.ts";
 import { type EngineSetting, type FromEngine, fromWire, type Operation, type ToEngine } from "./wire.ts";
-
-export interface ProcessHostOptions extends EngineSetting {
-  /** Told when the engine died, with how, and when it is back, with what that took. */
-  readonly onEngine?: Host["onEngine"];
-}
 
 interface Call {
   readonly resolve: (value: unknown) => void;
@@ -28,7 +23,7 @@ const MOST_WAIT_MS = 30_000;
 export class ProcessHost implements Host {
   onReload?: Host["onReload"];
   onEngine?: Host["onEngine"];
-  readonly #options: ProcessHostOptions;
+  readonly #setting: EngineSetting;
   readonly #calls = new Map<number, Call>();
   /** Models that are open, to be opened again. */
   readonly #models = new Set<string>();
@@ -39,8 +34,8 @@ export class ProcessHost implements Host {
   #waitMs = 0;
   #isClosed = false;
 
-  constructor(options: ProcessHostOptions) {
-    this.#options = options;
+  constructor(setting: EngineSetting) {
+    this.#setting = setting;
     this.#ready = this.#start();
     this.#ready.catch(() => undefined); // told to whoever calls
   }
@@ -51,9 +46,8 @@ export class ProcessHost implements Host {
   }
 
   async #start(): Promise<ChildProcess> {
-    const { onEngine: _, ...setting } = this.#options;
     const name = import.meta.url.endsWith(".ts") ? "./engine-child.ts" : "./engine-child.js";
-    const child = fork(fileURLToPath(new URL(name, import.meta.url)), [JSON.stringify(setting)], {
+    const child = fork(fileURLToPath(new URL(name, import.meta.url)), [JSON.stringify(this.#setting)], {
       serialization: "advanced",
     });
     this.#startedAt = performance.now();
@@ -94,7 +88,7 @@ export class ProcessHost implements Host {
     if (this.#isClosed) return;
     const isYoung = performance.now() - this.#startedAt < YOUNG_MS;
     this.#waitMs = isYoung ? Math.min(MOST_WAIT_MS, Math.max(100, this.#waitMs * 2)) : 0;
-    this.#tell({ type: "lost", reason, ms: this.#waitMs });
+    this.onEngine?.({ type: "lost", reason, ms: this.#waitMs });
     this.#ready = this.#again(reason, this.#waitMs);
     this.#ready.catch(() => undefined); // told to whoever calls
   }
@@ -112,12 +106,8 @@ export class ProcessHost implements Host {
       });
       this.onReload?.(model, performance.now() - from);
     }
-    this.#tell({ type: "back", reason, ms: performance.now() - start });
+    this.onEngine?.({ type: "back", reason, ms: performance.now() - start });
     return child;
-  }
-  #tell(change: EngineChange): void {
-    this.#options.onEngine?.(change);
-    this.onEngine?.(change);
   }
 
   /** A call to a child that is there. */

@@ -63,8 +63,8 @@ export async function askRemote(
 /** Servers tell texts, not the ids of tokens. */
 export const NO_ID = -1;
 
-/** It is well and has no room: 429, and 503 as engines that are full say it. */
-const isFull = (error: unknown): boolean => error instanceof IroriError && /status (429|503)/.test(error.message);
+/** It is well and has no room. */
+const isFull = (error: unknown): boolean => error instanceof IroriError && error.code === "busy";
 
 /** What it says of the request says nothing of it. */
 const isAboutRequest = (error: unknown): boolean =>

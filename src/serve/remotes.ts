@@ -1,5 +1,6 @@
 // Other servers that take batch work: which are well, how much each may have, who gets the next request. It does not know what is
 // asked, nor how answers come back (remote-answers.ts).
+import { cancelled } from "../base/mod.ts";
 import type { Generator } from "../engine/mod.ts";
 
 /** A server as it is configured; its generators are asked for by the model's name here. */
@@ -106,11 +107,11 @@ export class Remotes implements AsyncDisposable {
   /** Waits until a remote has room; rejects when the signal aborts. */
   async next(model: string, not: ReadonlySet<string>, signal: AbortSignal): Promise<RemoteHold> {
     for (;;) {
-      signal.throwIfAborted();
+      if (signal.aborted) throw cancelled("waiting for a remote", signal);
       const hold = this.take(model, not);
       if (hold !== undefined) return hold;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const leave = () => reject(signal.reason);
+      const leave = () => reject(cancelled("waiting for a remote", signal));
       this.#waiting.add(resolve);
       signal.addEventListener("abort", leave, { once: true });
       try {

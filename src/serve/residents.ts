@@ -1,6 +1,6 @@
 // The models that are open: loaded when first asked for, once for any number of callers, with every load told as an event; where
 // not all fit, those give way that cost least, in groups. It does not know requests, lanes or how much fits (residency.ts does).
-import { IroriError, type OnProgress } from "../base/mod.ts";
+import { cancelled, IroriError, type OnProgress } from "../base/mod.ts";
 import type { Host, ModelFacts } from "./host.ts";
 import { type Budget, type HeldModel, itemsOf, NoRoomError, planResidency, type ResidencyItem } from "./residency.ts";
 
@@ -96,7 +96,7 @@ export class Residents {
     const held = entry === undefined ? await this.#queued(model, signal, asked) : this.#enter(entry);
     try {
       const facts = await held.facts;
-      signal?.throwIfAborted();
+      if (signal?.aborted) throw cancelled(`opening ${model}`, signal);
       return { facts, load: wasOpen ? undefined : held.load, [Symbol.dispose]: () => this.#leave(held) };
     } catch (error) {
       this.#leave(held);
@@ -125,7 +125,7 @@ export class Residents {
     const group = this.#groups.get(model) ?? this.#group(model, cause);
     group.callers++;
     const gone = Promise.withResolvers<never>();
-    const leave = () => gone.reject(signal?.reason);
+    const leave = () => gone.reject(cancelled(`opening ${model}`, signal));
     signal?.addEventListener("abort", leave, { once: true });
     if (signal?.aborted) leave();
     try {

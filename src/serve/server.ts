@@ -83,6 +83,8 @@ export interface ServerOptions {
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
+  /** Told when what runs models has died, and when it is back. */
+  readonly onEngine?: Host["onEngine"];
   readonly onProgress?: OnProgress | undefined;
   /** Other servers that take batch work (`remotesOf`). */
   readonly remotes?: readonly RemoteOptions[] | undefined;
@@ -118,7 +120,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = new Metrics();
   const events = new Events({ run: RUN.slice(0, 8), clock: Date.now });
-  host.onEngine = ({ type: state, reason, ms }) => events.tell({ type: "engine", state, reason, ms: Math.round(ms) });
+  host.onEngine = (change) => {
+    const { type: state, reason, ms } = change;
+    events.tell({ type: "engine", state, reason, ms: Math.round(ms) });
+    options.onEngine?.(change);
+  };
   const { watchers = [] } = options;
   const onRequest = (facts: RequestFacts) => {
     for (const watcher of watchers) watcher.request(facts);

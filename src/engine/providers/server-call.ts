@@ -146,7 +146,9 @@ export class ServerCall {
       404: "not-found",
       413: "no-room",
       422: "bad-input",
+      429: "busy",
       501: "unsupported",
+      503: "busy",
     };
     const next =
       status === 401 || status === 403

@@ -1,4 +1,5 @@
 // A model behind lanes as whoever writes summaries, and finished answers in the file of long work. It does not know summaries.
+import { cancelled } from "../../base/mod.ts";
 import type { ChatMessage } from "../../text/mod.ts";
 import type { Answers } from "../answers.ts";
 import type { Host, HostPrompt } from "../host.ts";
@@ -42,7 +43,7 @@ export async function answersWriter(
     for await (const event of answers.answer(request, signal))
       if (event.type === "token" && event.text !== "") yield { text: event.text };
       else if (event.type === "end") {
-        signal?.throwIfAborted();
+        if (signal?.aborted) throw cancelled("the summary", signal);
         yield { text: "", isCut: event.stop === "length", promptTokens: event.promptTokens, tokens: event.ids.length };
       }
   }
