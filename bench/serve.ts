@@ -22,30 +22,29 @@ const text = (tokens: number) =>
 
 interface Timed {
   readonly firstMs: number;
-  /** Between two tokens, the mean. */
+  /** From the first text to the end, for each token behind the first: one without text counts as well. */
   readonly tokenMs: number;
 }
 async function overHttp(prompt: string, maxTokens: number, more: object = {}): Promise<Timed> {
   const start = performance.now();
-  const body = { model, prompt, max_tokens: maxTokens, temperature: 0, stream: true, ignore_eos: true, ...more };
+  const body = { model, prompt, max_tokens: maxTokens, temperature: 0, stream: true, ignore_eos: true };
+  const asked = { ...body, stream_options: { include_usage: true }, ...more };
   const path = "messages" in more ? "chat/completions" : "completions";
-  const response = await fetch(`${server.url}/v1/${path}`, { method: "POST", body: JSON.stringify(body) });
-  let [first, last, tokens] = [0, 0, 0];
+  const response = await fetch(`${server.url}/v1/${path}`, { method: "POST", body: JSON.stringify(asked) });
+  let [first, tokens] = [0, 0];
   for await (const chunk of response.body as ReadableStream<Uint8Array>) {
     for (const line of new TextDecoder().decode(chunk).split("\n\n")) {
       if (!line.startsWith("data: {")) continue;
-      const [choice] = JSON.parse(line.slice(6)).choices ?? [];
-      if (!(choice?.text || choice?.delta?.content)) continue;
-      last = performance.now();
-      first ||= last;
-      tokens++;
+      const { choices, usage } = JSON.parse(line.slice(6));
+      if (choices?.[0]?.text || choices?.[0]?.delta?.content) first ||= performance.now();
+      tokens = usage?.completion_tokens ?? tokens;
     }
   }
-  return { firstMs: first - start, tokenMs: (last - first) / Math.max(1, tokens - 1) };
+  return { firstMs: first - start, tokenMs: (performance.now() - first) / Math.max(1, tokens - 1) };
 }
 async function direct(prompt: string, maxTokens: number): Promise<Timed> {
   const start = performance.now();
-  let [first, last, tokens] = [0, 0, 0];
+  let [first, tokens] = [0, 0];
   for await (const event of lease.generate({
     prompt: { text: prompt },
     seed: 1,
@@ -54,11 +53,10 @@ async function direct(prompt: string, maxTokens: number): Promise<Timed> {
     sampling: { temperature: 0 },
   })) {
     if (event.type !== "token") continue;
-    last = performance.now();
-    first ||= last;
+    if (event.text !== "") first ||= performance.now();
     tokens++;
   }
-  return { firstMs: first - start, tokenMs: (last - first) / Math.max(1, tokens - 1) };
+  return { firstMs: first - start, tokenMs: (performance.now() - first) / Math.max(1, tokens - 1) };
 }
 
 const median = (all: readonly number[]) => [...all].sort((a, b) => a - b)[all.length >> 1] as number;

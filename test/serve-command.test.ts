@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execSync, type spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -69,5 +69,36 @@ test("keys may stand in IRORI_KEYS; an address that others reach wants one", () 
   const short = command.irori(open, { env: { IRORI_KEYS: "night=short" } });
   assert.match(short.stderr, /IRORI_KEYS.*8 characters or more/);
   assert.doesNotMatch(short.stderr, /short/);
+  rmSync(home, { recursive: true });
+});
+
+test("callers of the settings file: each has the lanes, namespaces and quota that stand there, its key in the environment", async () => {
+  const home = mkdtempSync(join(tmpdir(), "irori-serve-"));
+  const command = commandAt(home);
+  const callers = { tom: { keyVariable: "TOM_KEY", lanes: ["batch"], namespaces: ["notes"], perMinute: 4 } };
+  writeFileSync(join(home, "settings.json"), JSON.stringify({ callers }));
+  const quick = ["serve", "--preset", "quick_experiment", "--port", "0"];
+  assert.match(command.irori(quick).stderr, /the key of tom.*TOM_KEY/);
+  const twice = command.irori([...quick, "--key", "tom=another-secret"], { env: { TOM_KEY: "toms-secret" } });
+  assert.match(twice.stderr, /two of tom/);
+  const server = command.start([...quick, "--json"], { env: { TOM_KEY: "toms-secret" } });
+  server.stderr.resume();
+  const { url } = JSON.parse(await until(server, /\n/));
+  const post = async (path: string, body: object) => {
+    const headers = { authorization: "Bearer toms-secret" };
+    return (await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) })).status;
+  };
+  const messages = [{ role: "user", content: "Hi" }];
+  const statuses = [
+    await post("/v1/chat/completions", { messages }),
+    await post("/v1/chat/completions", { messages, lane: "interactive" }),
+    await post("/irori/memory/recall", { namespace: "notes", query: "hearth" }),
+    await post("/irori/memory/recall", { namespace: "others", query: "hearth" }),
+    await post("/v1/chat/completions", { messages }),
+  ];
+  assert.deepEqual(statuses, [200, 403, 200, 403, 429]);
+  const gone = once(server, "exit");
+  server.kill("SIGTERM");
+  assert.deepEqual(await gone, [0, null]);
   rmSync(home, { recursive: true });
 });

@@ -12,7 +12,6 @@ import {
   DEFAULT_LANES,
   DEFAULT_PORT,
   type HeldModel,
-  type Key,
   MOCK_MODELS,
   MockHost,
   NoRoomError,
@@ -27,6 +26,7 @@ import {
 } from "../serve/mod.ts";
 import { computesOf } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
+import { keysOf } from "./keys.ts";
 import { memoryPlace } from "./memory/open.ts";
 import { columns, listenForStop, print, printJson, say } from "./output.ts";
 import { showProgress } from "./progress.ts";
@@ -100,8 +100,8 @@ async function runServe(call: Call): Promise<undefined> {
   const pins = args.texts("pin");
   const closeAfter = args.number("close-after", { min: 1 });
   const slots = args.number("slots", { isWhole: true, min: 1, max: 16 }) ?? DEFAULT_LANES.slots;
-  const inEnvironment = (process.env.IRORI_KEYS ?? "").split(",").filter((text) => text !== "");
-  const keys = [...inEnvironment, ...args.texts("key")].map(keyOf);
+  const { callers } = settingsOf(call).settings;
+  const keys = keysOf({ texts: args.texts("key"), callers, environment: process.env });
   // commands of whoever may read the store call with a key of this run
   const ownKey = keys.length > 0 ? randomBytes(24).toString("base64url") : undefined;
   const { watchers, tell, isLogged } = await watchersOf(args, process.env, versionHere());
@@ -212,19 +212,6 @@ function checkText(plans: readonly ResidencyPlan[], { bytes, reserveBytes }: Bud
   return `${columns([["MODEL", "WHAT", "BYTES", ""], ...rows], [2])}
 together ${megabytes(all)} of ${megabytes(bytes)}, of which ${megabytes(reserveBytes)} are kept back
 `;
-}
-
-/** `NAME=KEY`, and where a key may use one lane only, `NAME:batch=KEY`. */
-function keyOf(text: string): Key {
-  const found = /^([\w.-]+)(?::(interactive|batch))?=(.{8,})$/.exec(text);
-  if (found === null)
-    throw new IroriError("bad-input", {
-      what: "a key (--key, IRORI_KEYS)",
-      got: "something else",
-      wanted: "NAME=KEY or NAME:LANE=KEY, the key of 8 characters or more",
-    });
-  const [, name = "", lane, key = ""] = found;
-  return { name, key, ...(lane !== undefined && { lanes: [lane as "interactive" | "batch"] }) };
 }
 
 /** `NAME=PATH`, as often as it is given. */

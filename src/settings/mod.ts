@@ -1,5 +1,6 @@
 // Public names of settings/: typed settings, their presets and where they came from.
 
+export type { CallerSettings } from "./callers.ts";
 export { changeSettingsFile, readSettingsFile, type SettingsFile } from "./file.ts";
 export {
   type Flag,

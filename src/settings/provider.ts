@@ -1,7 +1,8 @@
 // Who answers or embeds, by name: a model of this machine, a server, or what stands in for one.
 // It does not know how any of them works.
 import { IroriError } from "../base/mod.ts";
-import { count, isRecord, jsonIn, list, type Rule, refuse, text } from "./rules.ts";
+import { fieldsOf, named, refuseNoAddress } from "./named.ts";
+import { count, list, refuse, text } from "./rules.ts";
 import { setting, type Table, unknownName, type ValuesOf } from "./setting.ts";
 
 const serverTable = {
@@ -35,31 +36,19 @@ export type Provider =
 const MOCK_ANSWERS = ["This is a mock answer: no model was asked."];
 
 /** Providers by the names that a user gives them. */
-export const providersRule: Rule<Readonly<Record<string, ProviderSettings>>> = {
-  wanted: "names, each with { url, model } of a server or { answers } of a mock",
-  parse: (value, what) => {
-    if (!isRecord(value)) return refuse(what, value, providersRule.wanted);
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, providerOf(each, `${what}.${name}`)]));
+export const providersRule = named<ProviderSettings>(
+  "names, each with { url, model } of a server or { answers } of a mock",
+  (value, what) => {
+    if (!Object.hasOwn(value, "answers")) {
+      const server = fieldsOf(value, what, serverTable, moreTable);
+      refuseNoAddress(server.url, `${what}.url`);
+      return server;
+    }
+    const mock = fieldsOf(value, what, mockTable, {});
+    if (mock.answers.length === 0) refuse(`${what}.answers`, [], "one answer or more");
+    return mock;
   },
-  read: jsonIn,
-};
-
-function providerOf(value: unknown, what: string): ProviderSettings {
-  if (!isRecord(value)) return refuse(what, value, providersRule.wanted);
-  const isMock = Object.hasOwn(value, "answers");
-  const needed: Table = isMock ? mockTable : serverTable;
-  const known: Table = isMock ? mockTable : { ...serverTable, ...moreTable };
-  for (const key of Object.keys(value))
-    if (!Object.hasOwn(known, key)) throw unknownName(`${what}: a setting`, key, Object.keys(known));
-  const parsed = Object.entries(known)
-    .filter(([key]) => Object.hasOwn(value, key) || Object.hasOwn(needed, key))
-    .map(([key, { rule }]) => [key, rule.parse(value[key], `${what}.${key}`)]);
-  const provider = Object.fromEntries(parsed) as ProviderSettings;
-  if ("url" in provider && !isHttp(provider.url))
-    refuse(`${what}.url`, provider.url, "an address that begins with http:// or https://");
-  if ("answers" in provider && provider.answers.length === 0) refuse(`${what}.answers`, [], "one answer or more");
-  return provider;
-}
+);
 
 const isHttp = (name: string): boolean => /^https?:\/\/./.test(name) && URL.canParse(name);
 

@@ -1,6 +1,7 @@
 // Servers that take batch work off this machine, by names of one's own. It does not know how they are asked.
+import { fieldsOf, named, refuseNoAddress } from "./named.ts";
 import { count, isRecord, jsonIn, type Rule, refuse, text } from "./rules.ts";
-import { setting, type Table, unknownName, type ValuesOf } from "./setting.ts";
+import { setting, type Table, type ValuesOf } from "./setting.ts";
 
 /** Names of models here, and what the same are called there. */
 const modelsRule: Rule<Readonly<Record<string, string>>> = {
@@ -27,25 +28,8 @@ const more = {
 
 export type RemoteSettings = ValuesOf<typeof needed> & Partial<ValuesOf<typeof more>>;
 
-export const remotesRule: Rule<Readonly<Record<string, RemoteSettings>>> = {
-  wanted: "names, each with { url, models }",
-  parse: (value, what) => {
-    if (!isRecord(value)) return refuse(what, value, remotesRule.wanted);
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, remoteOf(each, `${what}.${name}`)]));
-  },
-  read: jsonIn,
-};
-
-function remoteOf(value: unknown, what: string): RemoteSettings {
-  if (!isRecord(value)) return refuse(what, value, remotesRule.wanted);
-  const known: Table = { ...needed, ...more };
-  for (const key of Object.keys(value))
-    if (!Object.hasOwn(known, key)) throw unknownName(`${what}: a setting`, key, Object.keys(known));
-  const parsed = Object.entries(known)
-    .filter(([key]) => Object.hasOwn(value, key) || Object.hasOwn(needed, key))
-    .map(([key, { rule }]) => [key, rule.parse(value[key], `${what}.${key}`)]);
-  const remote = Object.fromEntries(parsed) as RemoteSettings;
-  if (!/^https?:\/\/./.test(remote.url) || !URL.canParse(remote.url))
-    refuse(`${what}.url`, remote.url, "an address that begins with http:// or https://");
+export const remotesRule = named<RemoteSettings>("names, each with { url, models }", (value, what) => {
+  const remote = fieldsOf(value, what, needed, more);
+  refuseNoAddress(remote.url, `${what}.url`);
   return remote;
-}
+});

@@ -1,5 +1,6 @@
 // All settings: one table, in sections. What it holds is true of the file, the environment and the command line alike.
 // It does not know who reads it (in-force.ts) nor what the settings do.
+import { callersRule } from "./callers.ts";
 import { memoryChanges, memoryPresets, memoryTable } from "./memory.ts";
 import { presetNames } from "./presets.ts";
 import { providersRule } from "./provider.ts";
@@ -27,6 +28,7 @@ const engine = {
   python: setting(orNull(text), "The Python whose pip fetches packages; null: python3, then python", null),
   providers: setting(providersRule, "Servers and mocks by names of one's own", {}),
   remotes: setting(remotesRule, "Servers that take batch work off `irori serve`, by names of one's own", {}),
+  callers: setting(callersRule, "Who may call `irori serve` with a key, by names", {}),
 };
 
 const memory = {

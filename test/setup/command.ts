@@ -24,7 +24,7 @@ export interface CommandAt {
   /** What it prints with --json, where it ends well and says nothing else. */
   // biome-ignore lint/suspicious/noExplicitAny: tests say what they expect of it
   json(args: readonly string[], given?: Given): any;
-  start(args: readonly string[]): ChildProcessByStdio<null, Readable, Readable>;
+  start(args: readonly string[], given?: Pick<Given, "env">): ChildProcessByStdio<null, Readable, Readable>;
 }
 
 export function commandAt(home: string): CommandAt {
@@ -47,9 +47,9 @@ export function commandAt(home: string): CommandAt {
       assert.equal(stdout.indexOf("\n"), stdout.length - 1, "one line");
       return JSON.parse(stdout);
     },
-    start: (args) =>
+    start: (args, { env = {} } = {}) =>
       spawn(process.execPath, [bin, ...args], {
-        env: environment(),
+        env: environment(env),
         stdio: ["ignore", "pipe", "pipe"],
         timeout: LIMIT_MS,
       }),
