@@ -1,5 +1,6 @@
 // Public names of serve/: the server, its lanes and residents, the host that runs models for it, and the memory as an MCP server.
 
+export type { ServerOptions } from "./assembly.ts";
 export { announce } from "./attach/record.ts";
 export { EngineHost, type EngineHostOptions } from "./engine-host.ts";
 export type { Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
@@ -7,6 +8,7 @@ export type { ServerStatus } from "./http/app.ts";
 export type { Key } from "./http/door.ts";
 export { kvBytes } from "./kv-plan.ts";
 export { DEFAULT_LANES, type Effect, type Lane, type LaneOptions, LanePolicy } from "./lane-policy.ts";
+export { DEFAULT_LIMITS, type ServerLimits } from "./limits.ts";
 export { openSummarizer, type SummarizerOptions } from "./local.ts";
 export { LOG_LEVELS, type Log, type LogLevel, openLog } from "./logs.ts";
 export { memoryServer } from "./mcp/memory-tools.ts";
@@ -28,14 +30,7 @@ export {
   type ResidencyState,
   type Want,
 } from "./residency.ts";
-export {
-  DEFAULT_LIMITS,
-  DEFAULT_PORT,
-  type RunningServer,
-  type ServerLimits,
-  type ServerOptions,
-  startServer,
-} from "./server.ts";
+export { DEFAULT_PORT, type RunningServer, startServer } from "./server.ts";
 export type { Kept, SummaryWriter } from "./summaries/asking.ts";
 export { fetchText } from "./summaries/fetch-text.ts";
 export { type Summary, type SummaryReport, summaryText } from "./summaries/report.ts";

@@ -2,13 +2,14 @@
 // It does not know any API's shapes.
 import type { Context } from "hono";
 import { z } from "zod";
-import type { Answers, Limits } from "../answers.ts";
+import type { Answers } from "../answers.ts";
 import type { Events } from "../events.ts";
 import type { Host } from "../host.ts";
 import type { Jobs } from "../jobs.ts";
 import type { KeptResponses } from "../kept-responses.ts";
 import type { Lane } from "../lane-policy.ts";
 import type { Lanes } from "../lanes.ts";
+import type { ServerLimits } from "../limits.ts";
 import type { Memories } from "../memories.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Remotes } from "../remotes.ts";
@@ -45,7 +46,7 @@ export interface Serving {
   readonly namespacesOf: (caller: string) => readonly string[] | undefined;
   /** Callers may name public addresses to be read. */
   readonly mayFetch: boolean;
-  readonly limits: Limits & { readonly choices: number; readonly embedTexts: number; readonly captureBytes: number };
+  readonly limits: ServerLimits;
   /** Models that are served whatever the store says, the first where a request names none. */
   readonly models: readonly string[];
   readonly version: string;
