@@ -381,3 +381,17 @@ test("check 20: the official Ollama client: pull says what is here and fetches n
   assert.deepEqual(statuses, ["pulling manifest", "download three", "success"]);
   assert.deepEqual(may.host.pulled, ["three"]);
 });
+
+test("a server that is stopped lets answers end for a while; those that do not are told so, in streams too", async () => {
+  await using it = await serve({ stepMs: 10 }, { patienceMs: 150 });
+  const short = it.chat({ max_tokens: 3, stream: true }).then((response) => response.text());
+  const whole = it.chat({ max_tokens: 1000 });
+  const streamed = it.chat({ max_tokens: 1000, stream: true }).then((response) => response.text());
+  await until(() => it.host.running === 3, "not all run");
+  await it.server[Symbol.asyncDispose]();
+  assert.match(await short, /\[DONE\]\n\n$/);
+  assert.match(await streamed, /"content":"w1 "[^]*"message":"the server is stopping[^]*"code":"busy"/);
+  assert.doesNotMatch(await streamed, /\[DONE\]/);
+  const { status, headers } = await whole;
+  assert.deepEqual([status, headers.get("retry-after")], [503, "1"]);
+});

@@ -1,4 +1,4 @@
-export { unlessAborted } from "./abort.ts";
+export { NOT_WANTED, unlessAborted } from "./abort.ts";
 export { cancelled, type ErrorCode, type ErrorParts, IroriError } from "./errors.ts";
 export { type FlightOptions, Flights, type FlightWork } from "./flights.ts";
 export { bfloat16ToNumber, float16Table, float16ToNumber } from "./half.ts";

@@ -98,7 +98,12 @@ export class KvMemory implements Disposable {
     }
     for (const [other, theirs] of this.#kept) if (common(ids, theirs) === theirs.length) this.#forget(other);
     this.#kept.set(cache, ids);
-    for (const oldest of this.#kept.keys()) if (this.keptBytes > this.#options.keptBytes) this.#forget(oldest);
+    let over = this.keptBytes - this.#options.keptBytes;
+    for (const oldest of this.#kept.keys()) {
+      if (over <= 0) break;
+      over -= this.#bytesOf(oldest.length);
+      this.#forget(oldest);
+    }
   }
 
   /** Whether a cache of so many tokens may be kept. */

@@ -1,6 +1,6 @@
 // One answer from request to last token: the model, the prompt's tokens, a slot, the stream. What every route builds on.
 // It does not know HTTP or the shapes of any API.
-import { cancelled, IroriError } from "../base/mod.ts";
+import { cancelled, IroriError, NOT_WANTED } from "../base/mod.ts";
 import type { Sampling } from "../engine/mod.ts";
 import type { Format, Host, HostEvent, HostPrompt, HostRequest, ModelFacts } from "./host.ts";
 import type { Lane } from "./lane-policy.ts";
@@ -84,19 +84,30 @@ export interface AnswersOptions {
 
 export class Answers {
   readonly #options: AnswersOptions;
+  readonly #open = new Set<AbortController>();
+  #failure: Error | undefined;
 
   constructor(options: AnswersOptions) {
     this.#options = options;
   }
 
+  /** Ends all answers, those that come too: their readers are told `failure`. */
+  fail(failure: Error): void {
+    this.#failure = failure;
+    for (const left of this.#open) left.abort(failure);
+  }
+
   /** Streams an answer; the last event is "end". A reader that stops, or the signal, frees everything within a step. */
   async *answer(request: AnswerRequest, signal?: AbortSignal): AsyncGenerator<AnswerEvent, void> {
     const { watch } = this.#options;
+    if (this.#failure) throw this.#failure;
     const left = new AbortController();
+    this.#open.add(left);
     const stop = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
     let phase: "queue" | "prefill" | "decode" | undefined = "queue";
     try {
       for await (const event of this.#steps(request, stop)) {
+        if (this.#failure) throw this.#failure;
         if (event.type === "started") phase = "prefill";
         else if (event.type === "token") phase = "decode";
         else if (event.type === "end" && event.stop !== "cancelled") phase = undefined;
@@ -107,9 +118,10 @@ export class Answers {
         phase = undefined;
         watch?.failed?.(request, error);
       }
-      throw error;
+      throw this.#failure ?? error;
     } finally {
-      left.abort();
+      left.abort(NOT_WANTED);
+      this.#open.delete(left);
       if (phase !== undefined) watch?.left?.(request, phase);
     }
   }
@@ -153,7 +165,7 @@ export class Answers {
       const got = await Promise.race([acquiring, ...(elsewhere ? [elsewhere] : [])]);
       if ("remote" in got) {
         hold = got;
-        leaving.abort();
+        leaving.abort(NOT_WANTED);
       } else {
         const slot = got;
         yield { type: "started", promptTokens: ids.length, facts: resident.facts, tail };
@@ -161,7 +173,7 @@ export class Answers {
         yield* this.#stream({ ...request, maxTokens }, ids, { slot, about, asked, signal });
       }
     } finally {
-      leaving.abort();
+      leaving.abort(NOT_WANTED);
       acquiring.then(
         (slot) => slot[Symbol.dispose](),
         () => undefined, // it was told above

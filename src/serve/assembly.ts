@@ -60,6 +60,8 @@ export interface ServerOptions {
   readonly mostSwitchWaitMs?: number | undefined;
   /** Models that are not pinned close when nobody used them for so many milliseconds. Default: when their room is wanted. */
   readonly closeAfterMs?: number | undefined;
+  /** Milliseconds that answers have to end when the server is stopped. Default 5,000. */
+  readonly patienceMs?: number | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
   readonly onLoad?: ((load: Load) => void) | undefined;
@@ -84,8 +86,8 @@ const now = (): number => performance.now();
 
 export interface Assembly extends AsyncDisposable {
   readonly serving: Serving;
-  /** Ends what is told to those who listen, who would listen on. */
-  readonly hush: () => void;
+  /** Ends what would go on by itself: events for those who listen, and jobs, which the next start takes up. */
+  readonly stopWork: () => Promise<void>;
 }
 
 /** @param work a job's request through the routes */
@@ -127,12 +129,13 @@ export async function assemble(options: ServerOptions, work: JobsOptions["work"]
   };
   return {
     serving,
-    hush: () => {
+    async stopWork() {
       stopShowing();
       events.close();
+      await jobs[Symbol.asyncDispose]();
     },
     async [Symbol.asyncDispose]() {
-      for (const part of [jobs, remotes, store, memories, host, ...watchers]) await part[Symbol.asyncDispose]();
+      for (const part of [remotes, store, memories, host, ...watchers]) await part[Symbol.asyncDispose]();
     },
   };
 }

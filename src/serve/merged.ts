@@ -1,4 +1,5 @@
 // Several streams as one, whatever comes first. It does not know what they carry.
+import { NOT_WANTED } from "../base/mod.ts";
 
 /** Values with the index of their stream; ends when all have. When one fails, or the reader leaves, `leaving` ends the others. */
 export async function* merged<T>(
@@ -17,7 +18,7 @@ export async function* merged<T>(
       }
     }
   } finally {
-    leaving.abort();
+    leaving.abort(NOT_WANTED);
     for (const each of waiting.values()) each.catch(() => undefined); // the first failure was told already
     await Promise.allSettled(streams.map((stream) => stream.return()));
   }

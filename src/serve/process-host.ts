@@ -16,6 +16,9 @@ interface Call {
   readonly onProgress?: ((event: Extract<FromEngine, { type: "progress" }>["event"]) => void) | undefined;
 }
 
+/** What an engine makes is soon garbage: V8 would let the room for it grow to 48 MB before it collects, for nothing. */
+const YOUNG_HEAP = "--max-semi-space-size=4";
+
 /** An engine that dies sooner than this after its start is not started again at once. */
 const YOUNG_MS = 10_000;
 const MOST_WAIT_MS = 30_000;
@@ -49,6 +52,7 @@ export class ProcessHost implements Host {
     const name = import.meta.url.endsWith(".ts") ? "./engine-child.ts" : "./engine-child.js";
     const child = fork(fileURLToPath(new URL(name, import.meta.url)), [JSON.stringify(this.#setting)], {
       serialization: "advanced",
+      execArgv: [...process.execArgv, YOUNG_HEAP],
     });
     this.#startedAt = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<ChildProcess>();

@@ -4,6 +4,7 @@
 import type { Server as NodeServer } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { IroriError, unlessAborted } from "../base/mod.ts";
+import type { Answers } from "./answers.ts";
 import { assemble, type ServerOptions } from "./assembly.ts";
 import { makeApp, makeInner, type RequestFacts } from "./http/app.ts";
 import { isLoopback } from "./http/door.ts";
@@ -42,9 +43,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const server = createAdaptorServer({ fetch: app.fetch }) as NodeServer;
   server.requestTimeout = 60_000; // of the request's own bytes: a slow sender
   server.headersTimeout = 10_000;
-  const end = async (patienceMs?: number) => {
-    assembly.hush();
-    await close(server, patienceMs);
+  const end = async (patienceMs: number) => {
+    await assembly.stopWork();
+    await close(server, serving.answers, patienceMs);
     await assembly[Symbol.asyncDispose]();
   };
   try {
@@ -55,7 +56,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     return {
       url: `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${bound}`,
       serving,
-      [Symbol.asyncDispose]: () => end(),
+      [Symbol.asyncDispose]: () => end(options.patienceMs ?? 5000),
     };
   } catch (error) {
     await end(0);
@@ -88,12 +89,25 @@ function listen(server: NodeServer, hostname: string, port: number): Promise<num
   return promise;
 }
 
-/** No new connections; those that wait for an answer get it for a while, then all are closed. */
-async function close(server: NodeServer, patienceMs = 5000): Promise<void> {
+/** Time in which those who wait are told that no more comes. */
+const TELLING_MS = 500;
+
+/** No new connections; those that wait for an answer get it for a while, then they are told that none comes, and all are closed. */
+async function close(server: NodeServer, answers: Answers, patienceMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   server.close(() => resolve());
   server.closeIdleConnections();
-  const timer = setTimeout(() => server.closeAllConnections(), patienceMs);
+  const timers = [
+    setTimeout(() => answers.fail(new StoppingError()), patienceMs),
+    setTimeout(() => server.closeAllConnections(), patienceMs + TELLING_MS),
+  ];
   await promise;
-  clearTimeout(timer);
+  for (const timer of timers) clearTimeout(timer);
+}
+
+/** What is told of answers that a server which stops did not wait for. */
+class StoppingError extends IroriError {
+  constructor() {
+    super("busy", { what: "the server is stopping", next: "try again when it is back" });
+  }
 }

@@ -1,4 +1,5 @@
 // Work that tells things by a callback, as a generator. It does not know what is told.
+import { NOT_WANTED } from "../base/mod.ts";
 
 /**
  * What `work` tells, one after another; where it fails, its error behind the last. A reader who leaves before the end aborts the
@@ -33,6 +34,6 @@ export async function* told<T>(
     }
     if (failure !== undefined) throw failure;
   } finally {
-    left.abort();
+    left.abort(NOT_WANTED);
   }
 }

@@ -75,7 +75,11 @@ export function factsOfError(error: unknown): ErrorFacts {
       retryAfter: error.retryAfterS,
     };
   if (error instanceof IroriError)
-    return { ...plain, status: STATUS[error.code], message: error.message, code: codeOf(error) };
+    return {
+      ...plain,
+      ...{ status: STATUS[error.code], message: error.message, code: codeOf(error) },
+      ...(error.code === "busy" && { retryAfter: 1 }),
+    };
   // what nobody foresaw is logged whole and told as little as possible
   return { ...plain, status: 500, message: "the server failed; its log says why", code: "internal" };
 }
