@@ -120,14 +120,21 @@ const measured = (): Sample => ({
   ...{ engineMb: privateMb(host.pid), files: readdirSync("/proc/self/fd").length },
 });
 
+interface At {
+  readonly minutes: number;
+}
+/** What is warm by then: pools, compiled code, kept prompts; after a kill the new engine begins with none of them. */
+const settled = <T extends At>(samples: readonly T[]): T[] =>
+  samples.filter(({ minutes }) => minutes > (lastsMs / 60_000) * 0.4);
+
 /** The lowest of each minute: what is held when little runs. */
-const lowest = (of: (sample: Sample) => number): Sample[] =>
-  [...Map.groupBy(settled, ({ minutes }) => Math.floor(minutes)).values()].map(
-    (all) => all.toSorted((a, b) => of(a) - of(b))[0] as Sample,
+const lowest = <T extends At>(samples: readonly T[], of: (sample: T) => number): T[] =>
+  [...Map.groupBy(settled(samples), ({ minutes }) => Math.floor(minutes)).values()].map(
+    (all) => all.toSorted((a, b) => of(a) - of(b))[0] as T,
   );
 
 /** Slope of a line through the samples, by least squares. */
-function slope(samples: readonly Sample[], of: (sample: Sample) => number): number {
+function slope<T extends At>(samples: readonly T[], of: (sample: T) => number): number {
   const mean = (all: readonly number[]) => all.reduce((sum, x) => sum + x, 0) / all.length;
   const [x, y] = [samples.map(({ minutes }) => minutes), samples.map(of)];
   const [mx, my] = [mean(x), mean(y)];
@@ -149,6 +156,11 @@ const working = Object.entries(callers).map(async ([name, call]) => {
 });
 const samples: Sample[] = [sample()];
 const every = Math.min(10_000, lastsMs / 12);
+// caches come and go by 50 MB with every prompt: one look in ten seconds would seldom meet the least
+const engine: Pick<Sample, "minutes" | "engineMb">[] = [];
+const looking = setInterval(() => {
+  engine.push({ minutes: (performance.now() - start) / 60_000, engineMb: privateMb(host.pid) });
+}, 250);
 let isKilled = !values.kill;
 let toldAt = 0;
 while (performance.now() < ends) {
@@ -169,15 +181,15 @@ while (performance.now() < ends) {
 await Promise.all(working);
 for (let i = 0; i < 200 && serving.lanes.state().free < 6; i++) await wait(20);
 
-// what is warm by then: pools, compiled code, kept prompts; after a kill the new engine begins with none of them
-const settled = samples.filter(({ minutes }) => minutes > (lastsMs / 60_000) * 0.4);
-const [serverMb, engineMb] = [(each: Sample) => each.serverMb, (each: Sample) => each.engineMb];
+clearInterval(looking);
+const serverMb = (each: Sample) => each.serverMb;
+const engineMb = (each: Pick<Sample, "engineMb">) => each.engineMb;
 const lanes = serving.lanes.state();
 const result = {
   ...{ minutes: lastsMs / 60_000, model, counts: Object.fromEntries(counts), failures, unforeseen, lost },
   loads: serving.residents.loads(),
-  serverMbPerMinute: slope(lowest(serverMb), serverMb),
-  engineMbPerMinute: slope(lowest(engineMb), engineMb),
+  serverMbPerMinute: slope(lowest(samples, serverMb), serverMb),
+  engineMbPerMinute: slope(lowest(engine, engineMb), engineMb),
   ...{ first: samples[0], last: samples.at(-1), slots: { free: lanes.free, of: lanes.slots } },
 };
 await server[Symbol.asyncDispose]();

@@ -7,8 +7,8 @@ import type { Sampling } from "../../engine/mod.ts";
 import type { ChatMessage } from "../../text/mod.ts";
 import { EngineLostError } from "../engine-lost.ts";
 import { RefusedError } from "../lanes.ts";
-import { countingIn, loopAtEnd, repetitionIn, wrongLanguage } from "./gates.ts";
-import { type Asked, messagesFor, PROMPT_VERSION, schemaFor } from "./prompts.ts";
+import { countingIn, echoOf, loopAtEnd, repetitionIn, wrongLanguage } from "./gates.ts";
+import { type Asked, messagesFor, PROMPT_VERSION, schemaFor, taskOf } from "./prompts.ts";
 
 export interface Written {
   /** What has been written since the last. */
@@ -149,14 +149,15 @@ export class Asking {
     return text === undefined ? undefined : (JSON.parse(text) as Made);
   }
 
-  #judge({ language }: Asked, { json, isCut }: Made, isLast: boolean): string | undefined {
+  #judge(asked: Asked, { json, isCut }: Made, isLast: boolean): string | undefined {
     if (isCut && !isLast) return "it is too long";
     const strings = stringsOf(json);
     const text = strings.join("\n");
     return (
       repetitionIn(text) ??
       strings.map(countingIn).find((reason) => reason !== undefined) ??
-      wrongLanguage(text, language)
+      strings.map((each) => echoOf(taskOf(asked), each)).find((reason) => reason !== undefined) ??
+      wrongLanguage(text, asked.language)
     );
   }
 

@@ -79,6 +79,18 @@ function loopIn(text: string, least?: number): string | undefined {
   return undefined;
 }
 
+/** Why a text is the task's own wording handed back; undefined where it is not. */
+export function echoOf(task: string, text: string): string | undefined {
+  const asked = new Set(piecesOf(task));
+  const piece = piecesOf(text).find((each) => asked.has(each));
+  return piece && `it repeats what was asked for (${JSON.stringify(piece)})`;
+}
+
+const piecesOf = (text: string): string[] => [
+  ...windows(text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter((word) => word !== ""), PIECE_WORDS, " "),
+  ...windows([...text.replace(/[^\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/gu, "")], PIECE_CHARACTERS, ""),
+];
+
 /** Why one sentence is a loop that counts: the same stretch again and again but for its digits. Of a list that would be no fault. */
 export function countingIn(sentence: string): string | undefined {
   const loop = loopIn(sentence.replace(/\d/gu, "0"), 6);

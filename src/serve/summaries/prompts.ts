@@ -59,12 +59,20 @@ export interface Asked {
   readonly refused?: string | undefined;
 }
 
-export function messagesFor({ stage, language, most, numbered, refused }: Asked): ChatMessage[] {
-  const words = WORDS[language === "ja" ? "ja" : "en"];
-  const task = { map: words.list, reduce: words.shorten, final: words.final, direct: words.direct }[stage](most);
+const wordsOf = (language: string): Words => WORDS[language === "ja" ? "ja" : "en"];
+
+/** What is to be done, without what it is to be done with. */
+export function taskOf({ stage, language, most }: Asked): string {
+  const words = wordsOf(language);
+  return { map: words.list, reduce: words.shorten, final: words.final, direct: words.direct }[stage](most);
+}
+
+export function messagesFor(asked: Asked): ChatMessage[] {
+  const { language, numbered, refused } = asked;
+  const task = taskOf(asked);
   const tongue = language === "ja" || language === "en" ? "" : ` Write in the language ${language}.`;
   const body = numbered.map(({ number, text }) => `[${number}] ${text}`).join("\n\n");
-  const again = refused === undefined ? "" : `\n\n${words.again(refused)}`;
+  const again = refused === undefined ? "" : `\n\n${wordsOf(language).again(refused)}`;
   return [{ role: "user", content: `${task}${tongue}\n\n${body}\n\n${task}${tongue}${again}` }];
 }
 
