@@ -8,8 +8,15 @@ import { fileURLToPath } from "node:url";
 import { IroriError } from "../src/base/mod.ts";
 import { Engine, type Lease } from "../src/engine/mod.ts";
 import { EngineLostError } from "../src/serve/engine-lost.ts";
-import { type Kept, type Summary, type SummaryReport, summarize, summarizeMany } from "../src/serve/mod.ts";
-import { countingIn, loopAtEnd, repetitionIn, wrongLanguage } from "../src/serve/summaries/gates.ts";
+import {
+  type Kept,
+  type Summary,
+  type SummaryReport,
+  summarize,
+  summarizeMany,
+  summaryText,
+} from "../src/serve/mod.ts";
+import { countingIn, echoOf, loopAtEnd, repetitionIn, wrongLanguage } from "../src/serve/summaries/gates.ts";
 import { chunksOf, passagesOf } from "../src/serve/summaries/split.ts";
 import { factsText, needle } from "./setup/facts.ts";
 import { honest, optionsFor, type Script, ScriptedWriter, type Tokens, words } from "./setup/scripted-writer.ts";
@@ -280,6 +287,27 @@ test("check 29: a loop ends the answer while it is written, in another language 
   assert.equal(wrongLanguage("囲炉裏は日本の家の炉である。", "ja"), undefined);
   assert.match(wrongLanguage("The hearth of a Japanese house", "ja") ?? "", /not in Japanese/);
   assert.equal(wrongLanguage("NVIDIA H100 は GPU である。速い計算のために使われている。", "ja"), undefined);
+});
+
+test("the task handed back is no summary; the account says what is behind the bullets, and what was there from before", async () => {
+  const { text } = factsText(60, 11);
+  const echo: Script = (seen) =>
+    seen.attempt === 1
+      ? { title: "Facts", bullets: [{ text: "Write a summary of the numbered passages: a title.", from: [1] }] }
+      : honest(seen);
+  const kept = memoryKept();
+  const first = await summarize(text, optionsFor(new ScriptedWriter(echo), { kept }));
+  assert.match(
+    first.report.chunks[0]?.reasons[0] ?? "",
+    /repeats what was asked for \("write a summary of the numbered"\)/,
+  );
+  assert.equal(
+    echoOf("番号付きの文章から、題名と箇条書きの要約を書いてください。", "番号付きの文章から、題名と箇条書きの要約"),
+    'it repeats what was asked for ("番号付きの文章から題名と箇条")',
+  );
+  assert.match(summaryText(first), /bytes used after an answer was refused; the bullets refer to [\d,]+ bytes\.\n/);
+  const again = await summarize(text, optionsFor(new ScriptedWriter(echo), { kept }));
+  assert.match(summaryText(again), / 1 answer was there from before\.\n/);
 });
 
 test("check 30: broken JSON is repaired, else asked for again twice at most, else a typed error", async () => {

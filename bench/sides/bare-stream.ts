@@ -4,7 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
 const [stepMs, words] = [Number(process.argv[2]), Number(process.argv[3])];
-const chunk = (delta: object) => `data: ${JSON.stringify({ id: "chatcmpl-1", model: "one", choices: [{ index: 0, delta }] })}\n\n`;
+const chunk = (delta: object) =>
+  `data: ${JSON.stringify({ id: "chatcmpl-1", model: "one", choices: [{ index: 0, delta }] })}\n\n`;
 const server = createServer((request, response) => {
   let body = "";
   request.on("data", (text: Buffer) => {

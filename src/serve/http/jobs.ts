@@ -24,7 +24,8 @@ const asked = z.object({
   custom_id: key.optional(),
   method: z.literal("POST").optional(),
 });
-const jobBody = z.union([asked, z.object({ jobs: z.array(asked).min(1).max(MOST_AT_ONCE) })]);
+const list = z.object({ jobs: z.array(asked).min(1).max(MOST_AT_ONCE) });
+const jobBody = z.union([asked, list]);
 
 export const jobRoutes: readonly Route[] = [
   { method: "POST", path: "/irori/jobs", serve: postJobs, body: jobBody },
@@ -36,14 +37,16 @@ export const jobRoutes: readonly Route[] = [
 
 async function postJobs(serving: Serving, c: Ctx): Promise<Response> {
   mayUseBatch(c);
-  const body = jobBody.parse(await bodyOf(c, z.looseObject({})));
-  if ("jobs" in body) {
+  const given = await bodyOf(c, z.looseObject({}));
+  if ("jobs" in given) {
+    const body = list.parse(given);
     // each by itself: one that cannot be taken does not stop the others
     const jobs = await Promise.all(
       body.jobs.map((one) => submitted(serving, c, one, one.idempotency_key ?? one.custom_id)),
     );
     return c.json({ object: "list", data: jobs.map(({ job }) => job) }, 202);
   }
+  const body = asked.parse(given);
   const header = c.req.header("idempotency-key");
   const { job, isNew } = await submitted(serving, c, body, body.idempotency_key ?? (header && key.parse(header)));
   return c.json(job, isNew ? 202 : 200);

@@ -104,7 +104,11 @@ export async function modelOf({ models, host }: Serving, asked: string | undefin
   throw new HttpError(
     404,
     "not-found",
-    { what: `there is no model ${JSON.stringify(wanted)} here`, wanted: all.join(", ") || "none is stored" },
+    {
+      what: `there is no model ${JSON.stringify(wanted)} here`,
+      wanted: all.join(", ") || "none is stored",
+      next: "`irori pull` fetches others",
+    },
     "model",
   );
 }

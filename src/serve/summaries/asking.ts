@@ -80,6 +80,7 @@ export interface AskingOptions {
   readonly signal: AbortSignal | undefined;
   /** Waits; rejects when the signal aborts. */
   readonly wait: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
+  readonly onToken?: (() => void) | undefined;
 }
 
 const ATTEMPTS = 3;
@@ -183,6 +184,7 @@ export class Asking {
     let [text, looked, isCut, promptTokens, tokens] = ["", 0, false, 0, 0];
     for await (const written of stream) {
       text += written.text;
+      this.#options.onToken?.();
       isCut = written.isCut ?? isCut;
       promptTokens = written.promptTokens ?? promptTokens;
       tokens = written.tokens ?? tokens + 1;

@@ -87,7 +87,14 @@ export function echoOf(task: string, text: string): string | undefined {
 }
 
 const piecesOf = (text: string): string[] => [
-  ...windows(text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter((word) => word !== ""), PIECE_WORDS, " "),
+  ...windows(
+    text
+      .toLowerCase()
+      .split(/[^\p{L}\p{N}]+/u)
+      .filter((word) => word !== ""),
+    PIECE_WORDS,
+    " ",
+  ),
   ...windows([...text.replace(/[^\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/gu, "")], PIECE_CHARACTERS, ""),
 ];
 

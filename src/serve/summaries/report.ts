@@ -83,17 +83,27 @@ export function mergedRanges(ranges: readonly Range[]): Range[] {
   return merged;
 }
 
+const STATUS_WORDS: Readonly<Record<ChunkStatus, string>> = {
+  used: "used",
+  retried: "used after an answer was refused",
+  empty: "found empty",
+  failed: "missing",
+};
 const bytes = (count: number): string => `${count.toLocaleString("en")} bytes`;
 
 /** A summary as text: title, bullets with the bytes they are from, and the account of what was read. */
 export function summaryText({ title, bullets, report }: Summary, format: "text" | "markdown" = "text"): string {
   const isMarkdown = format === "markdown";
   const from = (sources: readonly Range[]) => sources.map(({ start, end }) => `${start}–${end}`).join(", ");
-  const { coverage, source, chunks, path } = report;
+  const { coverage, source, chunks, path, keptAnswers } = report;
   const parts = (["used", "retried", "empty", "failed"] as const)
     .filter((status) => coverage[status] > 0)
-    .map((status) => `${status} ${bytes(coverage[status])}`);
-  const read = `Read ${bytes(source.bytes)} (${source.tokens.toLocaleString("en")} tokens) in ${chunks.length} part${chunks.length === 1 ? "" : "s"}, ${path}: ${parts.join(", ")}.`;
+    .map((status) => `${bytes(coverage[status])} ${STATUS_WORDS[status]}`);
+  const cited = mergedRanges(bullets.flatMap(({ sources }) => sources));
+  const behind = cited.reduce((sum, { start, end }) => sum + end - start, 0);
+  const kept =
+    keptAnswers > 0 ? ` ${keptAnswers} answer${keptAnswers === 1 ? " was" : "s were"} there from before.` : "";
+  const read = `Read ${bytes(source.bytes)} (${source.tokens.toLocaleString("en")} tokens) in ${chunks.length} part${chunks.length === 1 ? "" : "s"}, ${path}: ${parts.join(", ")}; the bullets refer to ${bytes(behind)}.${kept}`;
   const missing = report.degraded.map((sentence) => `Degraded: ${sentence}.`);
   return [
     `${isMarkdown ? "# " : ""}${title}\n`,

@@ -69,6 +69,9 @@ class Run {
   readonly #degraded: string[] = [];
   readonly #total = { promptTokens: 0, generatedTokens: 0, keptAnswers: 0, repaired: 0 };
   #passages: readonly Passage[] = [];
+  /** Tokens of all answers, those that were refused too. */
+  #written = 0;
+  #told: () => void = () => undefined;
   /** Tokens that a point may take in an answer. */
   #pointTokens = 0;
 
@@ -80,6 +83,10 @@ class Run {
       kept: options.kept,
       signal: options.signal,
       wait: options.wait,
+      onToken: () => {
+        this.#written++;
+        this.#told();
+      },
     });
     this.#language = options.language ?? languageOf(text);
     this.#mostBullets = options.bullets ?? 8;
@@ -183,7 +190,23 @@ class Run {
     return made;
   }
 
+  /** Tells how far some prompts are, now, when tokens come and when what it gives is called: another is done. */
+  #progress(item: string, total: number): () => void {
+    const { onProgress } = this.#options;
+    let done = 0;
+    this.#told = () => {
+      const written = this.#written > 0 ? `, ${this.#written.toLocaleString("en")} tokens written` : "";
+      onProgress?.({ step: "summarize", item: `${item}${written}`, done, total, unit: "prompts" });
+    };
+    this.#told();
+    return () => {
+      done++;
+      this.#told();
+    };
+  }
+
   async #direct() {
+    this.#progress("the whole", 1);
     const numbered = numberedPassages(this.#passages);
     const made = await this.#ask({ stage: "direct", most: this.#mostBullets, numbered }, 0, (json) => readFinal(json));
     const { title, bullets } = made.value;
@@ -202,15 +225,12 @@ class Run {
   }
 
   async #mapReduce(tokens: number) {
-    const { atOnce = 4, onProgress } = this.#options;
+    const { atOnce = 4 } = this.#options;
     const budget = { tokens, overlap: Math.floor(tokens * OVERLAP) };
     const chunks = await chunksOf(this.#passages, budget, (all) =>
       this.#fits("map", MOST_POINTS, numberedPassages(all)),
     );
-    let done = 0;
-    const told = () =>
-      onProgress?.({ step: "summarize", item: "map", done: done++, total: chunks.length, unit: "prompts" });
-    told();
+    const told = this.#progress("parts", chunks.length);
     const mapped = await inOrder(chunks, atOnce, async (chunk) => {
       const found = await this.#map(chunk);
       told();
@@ -270,17 +290,11 @@ class Run {
       if (await this.#isFinal(points)) return this.#final(points, level);
       if (level > MOST_LEVELS) throw tooLong(points.length, level);
       const groups = await this.#groups(points);
-      let done = 0;
-      const { atOnce = 4, onProgress } = this.#options;
+      const { atOnce = 4 } = this.#options;
+      const told = this.#progress(`points, level ${level}`, groups.length);
       const reduced = await inOrder(groups, atOnce, async (group) => {
         const found = group.length < 2 ? group : await this.#reduceGroup(group, level, lost);
-        onProgress?.({
-          step: "summarize",
-          item: `reduce ${level}`,
-          done: ++done,
-          total: groups.length,
-          unit: "prompts",
-        });
+        told();
         return found;
       });
       const next = distinct(reduced.flat());
@@ -343,7 +357,7 @@ class Run {
   }
 
   async #final(points: readonly Point[], level: number): Promise<{ title: string; bullets: readonly Point[] }> {
-    this.#options.onProgress?.({ step: "summarize", item: "final", done: 0, total: 1, unit: "prompts" });
+    this.#progress("the whole", 1);
     try {
       const asked = { stage: "final", most: this.#mostBullets, numbered: numberedPoints(points) } as const;
       const { value, isCut } = await this.#ask(asked, level, (json) => readFinal(json));
