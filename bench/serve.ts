@@ -116,13 +116,14 @@ tell(
   firsts(fresh),
 );
 
-const idle: number[] = [];
-const busy: number[] = [];
+const idle: Timed[] = [];
+const busy: Timed[] = [];
 for (let i = 0; i < rounds; i++) {
-  idle.push((await overHttp(text(300), 2)).firstMs);
-  const batch = Array.from({ length: 20 }, (_, k) => overHttp(`Batch ${k}: ${text(10)}`, 60, { lane: "batch" }));
+  idle.push(await overHttp(text(300), 32));
+  const batch = Array.from({ length: 20 }, (_, k) => overHttp(`Batch ${k}: ${text(10)}`, 120, { lane: "batch" }));
   await new Promise((resolve) => setTimeout(resolve, 2500));
-  busy.push((await overHttp(text(300), 2)).firstMs);
+  busy.push(await overHttp(text(300), 32));
   await Promise.all(batch);
 }
-tell("interactive first token of a 300-token prompt, beside 20 batch answers against idle", busy, idle);
+tell("interactive first token of a 300-token prompt, beside 20 batch answers against idle", firsts(busy), firsts(idle));
+tell("a token of the same", tokens(busy), tokens(idle));
