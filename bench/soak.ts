@@ -190,6 +190,7 @@ const result = {
   loads: serving.residents.loads(),
   serverMbPerMinute: slope(lowest(samples, serverMb), serverMb),
   engineMbPerMinute: slope(lowest(engine, engineMb), engineMb),
+  engineLeastMb: lowest(engine, engineMb).map((each) => Math.round(each.engineMb)),
   ...{ first: samples[0], last: samples.at(-1), slots: { free: lanes.free, of: lanes.slots } },
 };
 await server[Symbol.asyncDispose]();
@@ -214,6 +215,7 @@ else {
   say(
     `after two fifths: server ${by(result.serverMbPerMinute)}, engine ${by(result.engineMbPerMinute)} (bar ${MOST_MB_PER_MINUTE})`,
   );
+  say(`the engine's least of each of these minutes, MB: ${result.engineLeastMb.join(", ")}`);
   say(missed.length === 0 ? "held" : `missed: ${missed.join("; ")}`);
 }
 process.exitCode = missed.length === 0 ? 0 : 1;

@@ -26,7 +26,7 @@ const asked = { model, caller: "test", seed: 0, sampling: { temperature: 0 } } a
 /** 4,000 in the full run. */
 const LONG = process.env.IRORI_FULL === "1" ? 4_000 : 1_500;
 /** Tokens of a prompt that are read before rows that answer get their next one. */
-const PIECE = 64;
+const PIECE = 8;
 
 test(`check 18: while a batch prompt of ${LONG} tokens is read, an interactive answer gets a token after every ${PIECE} of them at least`, async () => {
   const { answers } = server.serving;

@@ -16,6 +16,8 @@ const MOST_ROWS = 16;
 const FOR_PROMPTS = 0;
 /** Tokens of a chunk while other rows want their next token: they wait for it. */
 const SMALL_CHUNK = 64;
+/** The same where one of them is more urgent than the prompt. */
+const SMALLEST_CHUNK = 8;
 /** Positions of one run at most that are looked at: each brings a row of logits. */
 export const MOST_LOOKS = 128;
 
@@ -130,7 +132,7 @@ export class Batcher implements AsyncDisposable {
       if (nexts.length === 0 && chunk === undefined) break;
       await this.#together(nexts.filter(({ own }) => own === undefined));
       for (const ask of nexts) if (ask.own) await this.#alone(ask, 1);
-      if (chunk) await this.#alone(chunk, nexts.length > 0 ? SMALL_CHUNK : CHUNK);
+      if (chunk) await this.#alone(chunk, chunkBeside(chunk, nexts));
     }
     this.#loop = undefined;
   }
@@ -261,6 +263,12 @@ export class Batcher implements AsyncDisposable {
 
 /** One token that was made, whose successor is wanted. */
 const isNext = ({ ids, look, isPrompt }: Ask): boolean => ids.length === 1 && look !== "each" && !isPrompt;
+
+/** Tokens of a prompt in one run beside rows that want their next token. */
+function chunkBeside({ urgency }: Ask, nexts: readonly Ask[]): number {
+  if (nexts.length === 0) return CHUNK;
+  return nexts.some((next) => next.urgency > urgency) ? SMALLEST_CHUNK : SMALL_CHUNK;
+}
 
 const mostUrgent = (asks: readonly Asked[]): Asked | undefined =>
   asks.toSorted((a, b) => b.urgency - a.urgency || a.row - b.row)[0];
