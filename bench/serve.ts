@@ -127,3 +127,22 @@ for (let i = 0; i < rounds; i++) {
 }
 tell("interactive first token of a 300-token prompt, beside 20 batch answers against idle", firsts(busy), firsts(idle));
 tell("a token of the same", tokens(busy), tokens(idle));
+
+const quiet: Timed[] = [];
+const beside: Timed[] = [];
+for (let i = 0; i < rounds; i++) {
+  quiet.push(await overHttp(text(20), 32));
+  let isOver = false;
+  const batch = Array.from({ length: 4 }, async () => {
+    while (!isOver) await overHttp(text(700), 2, { lane: "batch" });
+  });
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  beside.push(await overHttp(text(20), 32));
+  isOver = true;
+  await Promise.all(batch);
+}
+tell(
+  "an interactive token while four batch prompts of 700 tokens are read, against idle",
+  tokens(beside),
+  tokens(quiet),
+);
