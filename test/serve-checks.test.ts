@@ -60,10 +60,19 @@ test(`check 18: while a batch prompt of ${LONG} tokens is read, an interactive a
 
 test("check 33: a prompt's answer is the same alone, beside another, and by its seed at a temperature", async () => {
   const prompts = ["Name three fruits.", "What is a hearth?"];
-  for (const more of [{}, { temperature: 0.8, seed: 11 }]) {
-    const alone = [textOf(await chat(prompts[0] ?? "", more)), textOf(await chat(prompts[1] ?? "", more))];
-    const together = (await Promise.all(prompts.map((prompt) => chat(prompt, more)))).map(textOf);
-    assert.deepEqual(together, alone);
+  const [cold, warm] = [{}, { temperature: 0.8, seed: 11 }];
+  for (const mores of [
+    [cold, cold],
+    [warm, warm],
+    [warm, cold],
+  ]) {
+    const ask = async (i: number) => {
+      const answer = await chat(prompts[i] as string, { ...mores[i], logprobs: true });
+      const chances: { logprob: number }[] = answer.body.choices[0].logprobs.content;
+      return [textOf(answer), ...chances.map(({ logprob }) => logprob.toFixed(3))];
+    };
+    const alone = [await ask(0), await ask(1)];
+    assert.deepEqual(await Promise.all([ask(0), ask(1)]), alone);
   }
 });
 
@@ -78,6 +87,15 @@ test("check 15: a batch answer that stood still for an interactive one is the an
   };
   const batch = { lane: "batch", max_tokens: 60, ignore_eos: true };
   const alone = await ask(batch);
+  const made: (number | undefined)[] = [];
+  const { host } = one.serving;
+  const generate = host.generate.bind(host);
+  host.generate = async function* (...args) {
+    for await (const event of generate(...args)) {
+      if (event.type === "token") made.push(args[1].urgency);
+      yield event;
+    }
+  };
   const paused = ask(batch);
   for (let i = 0; i < 400 && one.serving.lanes.state().batch.running === 0; i++)
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -85,6 +103,7 @@ test("check 15: a batch answer that stood still for an interactive one is the an
   await ask({ max_tokens: 3 });
   const answer = await paused;
   assert.equal(answer.irori.pauses, 1);
+  assert.match(made.join(""), /^0+1110+$/, "it stood still meanwhile");
   assert.equal(answer.choices[0].message.content, alone.choices[0].message.content);
 });
 

@@ -51,6 +51,7 @@ test("serve MODEL starts, warms, prints the plan, the addresses and a curl line 
     said,
     /^smollm2-135m {2}weights [\d.]+ MB mapped \+ programs and vocabulary .* KV of 30 layers, 4,096 tokens .* = /,
   );
+  assert.match(said, /\n2 answers at once\n/);
   assert.match(said, /\nOpenAI {3}http:\/\/127\.0\.0\.1:\d+\/v1\nOllama {3}http/);
   const curl = /^curl .*$/m.exec(said)?.[0] ?? "";
   const answer = JSON.parse(execSync(`${curl.replace("curl", "curl -s")}`, { encoding: "utf8" }));
@@ -61,7 +62,7 @@ test("serve MODEL starts, warms, prints the plan, the addresses and a curl line 
   assert.deepEqual(await gone, [0, null]);
 });
 
-test("keys may stand in IRORI_KEYS; an address that others reach wants one", () => {
+test("keys may stand in IRORI_KEYS; an address that others reach wants one", async () => {
   const home = mkdtempSync(join(tmpdir(), "irori-serve-"));
   const command = commandAt(home);
   const open = ["serve", "--preset", "quick_experiment", "--host", "0.0.0.0", "--port", "0"];
@@ -69,6 +70,16 @@ test("keys may stand in IRORI_KEYS; an address that others reach wants one", () 
   const short = command.irori(open, { env: { IRORI_KEYS: "night=short" } });
   assert.match(short.stderr, /IRORI_KEYS.*8 characters or more/);
   assert.doesNotMatch(short.stderr, /short/);
+  const quick = ["serve", "--preset", "quick_experiment", "--port", "0", "--json"];
+  const server = command.start(quick, { env: { IRORI_KEYS: "night=night-secret" } });
+  server.stderr.resume();
+  const { url } = JSON.parse(await until(server, /\n/));
+  const asked = (headers: Record<string, string>) => fetch(`${url}/v1/models`, { headers });
+  assert.equal((await asked({})).status, 401);
+  assert.equal((await asked({ authorization: "Bearer night-secret" })).status, 200);
+  const gone = once(server, "exit");
+  server.kill("SIGTERM");
+  assert.deepEqual(await gone, [0, null]);
   rmSync(home, { recursive: true });
 });
 

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { ProcessHost, type RunningServer, startServer } from "../src/serve/mod.ts";
+import { itemsOf } from "../src/serve/residency.ts";
 import { smollm2 } from "./setup/smollm2.ts";
 
 const model = "smollm2-135m";
@@ -51,12 +52,50 @@ test("the same answers come through another process, JSON held to its schema too
   assert.equal(typeof JSON.parse((await textOf(held)) ?? "").ok, "boolean");
 });
 
+/** Files of models that a process has mapped, each with where it begins. */
+async function mappedIn(pid: number | undefined): Promise<string[]> {
+  const maps = await readFile(`/proc/${pid}/maps`, "utf8");
+  const all = [...maps.matchAll(/^(\w+)-.* (\/\S*(?:prepared|models|blobs)\/\S+)$/gm)];
+  return all.map(([, from, path]) => `${path} at ${from}`).sort();
+}
+
+test("check 9: what is planned of a model is within a tenth of what its process takes", async (t) => {
+  if (process.platform !== "linux") return t.skip("reads /proc");
+  const context = 2048;
+  await using own = new ProcessHost({ rows: 1 });
+  const resident = async () => {
+    const status = await readFile(`/proc/${(await own.memory()).pid}/status`, "utf8");
+    return [...status.matchAll(/^Rss(?:Anon|File):\s+(\d+)/gm)].reduce((sum, [, kB]) => sum + 1024 * Number(kB), 0);
+  };
+  const facts = await own.measure(model);
+  const before = await resident();
+  await own.load(model);
+  const ids = Array.from({ length: context - 8 }, (_, i) => 300 + ((i * 7919) % 40_000));
+  const request = { ids, seed: 1, maxTokens: 8, ignoreEos: true, sampling: { temperature: 0 } };
+  for await (const _ of own.generate(model, request));
+  const measured = (await resident()) - before;
+  const planned = itemsOf({ facts, context }).reduce((sum, { bytes }) => sum + bytes, 0);
+  assert.ok(Math.abs(planned / measured - 1) <= 0.1, `${planned} were planned, ${measured} are taken`);
+});
+
+test("check 8: a model that the budget has no room for is refused before the engine maps any of it", async () => {
+  await using small = await startServer({
+    ...{ host: new ProcessHost({ rows: 1 }), models: [], port: 0, version: "0", budgetBytes: 100e6 },
+  });
+  const { host } = small.serving;
+  const before = await host.memory();
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Hi" }] });
+  const refused = await fetch(`${small.url}/v1/chat/completions`, { method: "POST", body });
+  assert.equal(refused.status, 503);
+  assert.match(await refused.text(), /weights .*mapped.*KV of .*scratch/);
+  const after = await host.memory();
+  assert.deepEqual(await mappedIn(after.pid), []);
+  assert.ok(after.privateBytes - before.privateBytes < 16e6, `${after.privateBytes - before.privateBytes} bytes more`);
+});
+
 test("checks 1, 2: short and long prompts with any options: the same process, the same mapped files, no load after the first", async () => {
   const { pid } = host;
-  const mapped = async () => {
-    const maps = await readFile(`/proc/${pid}/maps`, "utf8");
-    return [...new Set([...maps.matchAll(/\/\S*(?:prepared|models|blobs)\/\S+/g)].map(([path]) => path))].sort();
-  };
+  const mapped = () => mappedIn(pid);
   await (await chat()).text();
   const [files, loads] = [await mapped(), server.serving.residents.loads()];
   assert.ok(files.length > 0);

@@ -53,10 +53,10 @@ test("check 8: a model that is larger than the budget never reaches the engine",
   assert.deepEqual(it.host.loads, []);
   assert.equal((await it.chat("A")).status, 200);
   // with the table, and the longest context that would fit
-  await using long = await serve({}, { budgetBytes: 1.005e6, plannedContext: 8192 });
+  await using long = await serve({}, { budgetBytes: 1.0055e6, reserveBytes: 500, plannedContext: 8192 });
   const refused = await long.chat("A");
   assert.equal(refused.status, 503);
-  assert.match(refused.body.error.message, /A at 8,?192 tokens needs .*weights .*(5,000|4,999) tokens would fit/);
+  assert.match(refused.body.error.message, /A at 8,?192 tokens needs .*weights .*4,999 tokens would fit/);
   assert.deepEqual(long.host.loads, []);
 });
 
@@ -78,25 +78,35 @@ test("check 10: two models asked for at once, room for one: they are never open 
 });
 
 test("checks 9, 22: /api/ps tells what is measured, shared out as the plans say, and the metrics how that stands to the plan", async () => {
-  await using it = await serve({ weightBytes: () => 1000 }, { models: ["A"] });
+  await using it = await serve({ weightBytes: () => 1000 }, {});
+  const measure = it.host.measure.bind(it.host);
+  it.host.measure = async (model) => ({ ...(await measure(model)), ownBytes: model === "B" ? 303 : 0 });
+  it.host.privateBytes = 500; // before the first is opened
+  await it.chat("A");
+  it.host.privateBytes = 4000;
   await it.chat("B");
-  it.host.privateBytes = 9000; // 0 before the first was opened
+  it.host.privateBytes = 9500;
   const { models } = (await (await fetch(`${it.server.url}/api/ps`)).json()) as {
     models: { size: number; planned_bytes: number }[];
   };
   assert.deepEqual(
     models.map(({ size }) => size),
-    [1000 + 4500, 1000 + 4500],
+    [1000 + 1800, 1000 + 7200], // 101 and 404 are planned beside the weights
   );
   const status = (await (await fetch(`${it.server.url}/irori/status`)).json()) as {
     models: { plan: { bytes: number; isMapped: boolean }[] }[];
   };
-  const planned = status.models[0]?.plan.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0;
-  assert.equal(models[0]?.planned_bytes, planned);
+  const planned = status.models.map(({ plan }) => plan.reduce((sum, { bytes }) => sum + bytes, 0));
+  assert.deepEqual(
+    models.map(({ planned_bytes }) => planned_bytes),
+    planned,
+  );
+  assert.deepEqual(planned, [1101, 1404]);
   const text = await (await fetch(`${it.server.url}/metrics`)).text();
   const ratio = Number(/^irori_memory_used_of_plan_ratio (.*)$/m.exec(text)?.[1]);
-  assert.equal(ratio, 9000 / (2 * (planned - 1000)));
+  assert.equal(ratio, 9000 / (101 + 404));
   assert.match(text, /irori_model_plan_bytes\{model="B",item="weights"\} 1000/);
+  assert.match(text, /irori_memory_bytes\{kind="private"\} 9500/);
 });
 
 test("a model that is not pinned closes when nobody used it for the time that is set", async () => {

@@ -100,19 +100,25 @@ test("check 31: 50 documents of which 3 fail over HTTP: 47 and 3, each once; 30 
 });
 
 test("check 30: a schema's pattern that a grammar would break on is a 400 that names it", async () => {
-  await using server = await starting(scripted(honest));
+  const host = scripted(honest);
+  await using server = await starting(host);
   for (const pattern of ["a\\-b", "(?=a)b"]) {
     const schema = { type: "object", properties: { a: { type: "string", pattern } } };
-    const response = await fetch(`${server.url}/v1/chat/completions`, {
-      method: "POST",
-      body: JSON.stringify({
-        messages: [{ role: "user", content: "x" }],
-        response_format: { type: "json_schema", json_schema: { schema } },
-      }),
-    });
-    assert.equal(response.status, 400);
-    assert.match(await response.text(), /properties\.a\.pattern cannot be enforced/);
+    const messages = [{ role: "user", content: "x" }];
+    const tools = [{ type: "function", function: { name: "f", parameters: schema } }];
+    for (const [path, body] of [
+      ["/v1/chat/completions", { messages, response_format: { type: "json_schema", json_schema: { schema } } }],
+      ["/v1/chat/completions", { messages, tools, tool_choice: "required" }],
+      ["/v1/responses", { input: "x", text: { format: { type: "json_schema", name: "a", schema } } }],
+      ["/api/chat", { model: "one", messages, format: schema }],
+      ["/api/generate", { model: "one", prompt: "x", format: schema }],
+    ] as const) {
+      const response = await fetch(server.url + path, { method: "POST", body: JSON.stringify(body) });
+      assert.equal(response.status, 400, path);
+      assert.match(await response.text(), /properties\.a\.pattern cannot be enforced/);
+    }
   }
+  assert.equal(host.started, 0);
 });
 
 test("a summary is a job too, and tells how far it is", async () => {

@@ -39,14 +39,14 @@ test("checks 1, 2: 200 requests of 300 and 7,000 tokens with mixed options: one 
   for (let i = 0; i < 200; i++) {
     const options = { num_ctx: [8192, 12_288, 16_384][i % 3], num_batch: [512, 1024][i % 2], num_predict: 1 };
     const keep_alive = ["0", "24h"][i % 2];
-    const response = await it.post("/api/generate", {
-      model: "one",
-      prompt: words(i % 2 ? 7000 : 300),
-      stream: false,
-      options,
-      keep_alive,
+    const content = words(i % 2 ? 7000 : 300);
+    const isChat = i % 5 < 2;
+    const response = await it.post(isChat ? "/api/chat" : "/api/generate", {
+      ...(isChat ? { messages: [{ role: "user", content }] } : { prompt: content }),
+      ...{ model: "one", stream: i % 7 < 3, options, keep_alive },
     });
-    const body = (await response.json()) as { load_duration: number; warnings: string[] };
+    const last = (await response.text()).trim().split("\n").at(-1) ?? "";
+    const body = JSON.parse(last) as { load_duration: number; warnings: string[] };
     assert.equal(response.status, 200);
     assert.equal(body.load_duration, 0);
     assert.match(body.warnings.join(), /num_ctx .*num_batch .*keep_alive/);
@@ -70,8 +70,9 @@ test("check 3: ready is told only when the models are open; who asks before wait
 });
 
 test("checks 4, 6: 50 first requests for a model are one load with its cause; waiting for a slot is no load", async () => {
+  let opens = Promise.resolve();
   await using it = await serve(
-    { loadMs: 50, stepMs: 2 },
+    { loadMs: 50, stepMs: 2, onLoad: () => opens },
     { lanes: { slots: 1, reserved: { interactive: 0, batch: 0 } } },
   );
   const all = await Promise.all(Array.from({ length: 50 }, () => it.chat({ model: "two" })));
@@ -81,7 +82,23 @@ test("checks 4, 6: 50 first requests for a model are one load with its cause; wa
   );
   const waited = abouts.filter(({ load }) => load !== undefined);
   assert.ok(waited.length > 0 && waited.every(({ load }) => load?.cause === "first" && load.ms >= 45));
-  assert.deepEqual(it.server.serving.residents.loads(), { first: 2 });
+  const { residents } = it.server.serving;
+  assert.deepEqual(residents.loads(), { first: 2 });
+  // its seconds are the load's alone, whatever each waited for a slot
+  const ms = residents.open().find(({ model }) => model === "two")?.load?.ms ?? 0;
+  assert.ok(waited.every(({ load }) => Math.abs((load?.ms ?? 0) - ms) < 0.1));
+  // who asks while it loads waits for that load too, and is told so
+  const gate = Promise.withResolvers<void>();
+  opens = gate.promise;
+  const early = residents.use("three");
+  await until(() => it.host.loads.length === 3, "nothing is loaded");
+  const late = residents.use("three");
+  gate.resolve();
+  for (const using of await Promise.all([early, late])) {
+    assert.equal(using.load?.cause, "first");
+    using[Symbol.dispose]();
+  }
+  assert.deepEqual(residents.loads(), { first: 3 });
   const busy = it.chat({ max_tokens: 50 });
   await until(() => it.host.running === 1, "none runs");
   const queued = await it.chat();
@@ -118,12 +135,21 @@ test("check 15: a batch answer that stood still for others is the answer that it
   const alone = (await (await it.chat({ lane: "batch", max_tokens: 20 })).json()) as {
     choices: { message: { content: string } }[];
   };
+  const made: (number | undefined)[] = [];
+  const generate = it.host.generate.bind(it.host);
+  it.host.generate = async function* (...args) {
+    for await (const event of generate(...args)) {
+      if (event.type === "token") made.push(args[1].urgency);
+      yield event;
+    }
+  };
   const batch = it.chat({ lane: "batch", max_tokens: 20 });
   await until(() => it.host.running === 1, "batch does not run");
   await wait(20);
   assert.equal((await it.chat()).status, 200);
   const paused = (await (await batch).json()) as typeof alone & { irori: { pauses: number } };
   assert.equal(paused.irori.pauses, 1);
+  assert.match(made.join(""), /^0+1110+$/, "batch stood still meanwhile");
   assert.equal(paused.choices[0]?.message.content, alone.choices[0]?.message.content);
 });
 
@@ -272,6 +298,7 @@ test("check 23: chat, streams, generate and batch all move the metrics; loads by
         .at(-1) ?? 0,
     );
   };
+  const began = performance.now();
   await (await it.chat()).text();
   await (await it.chat({ stream: true })).text();
   await (await it.post("/api/generate", { model: "one", prompt: "Hi", options: { num_predict: 3 } })).text();
@@ -286,6 +313,13 @@ test("check 23: chat, streams, generate and batch all move the metrics; loads by
   assert.equal(await metric('irori_inter_token_latency_seconds_count{lane="interactive"}'), 14);
   assert.equal(await metric('irori_request_queue_time_seconds_count{lane="batch"}'), 1);
   assert.equal(await metric('irori_model_loads_total{cause="first"}'), 1);
+  assert.equal(await metric("irori_model_load_seconds_count"), 1);
+  assert.equal(await metric('irori_prompt_tokens_total{lane="interactive"}'), 7);
+  assert.equal(await metric('irori_requests_total{lane="interactive",reason="length"}'), 7);
+  assert.equal(await metric('irori_e2e_request_latency_seconds_count{lane="interactive"}'), 7);
+  const tookS = (performance.now() - began) / 1000;
+  for (const name of ["time_to_first_token", "inter_token_latency", "request_queue_time", "e2e_request_latency"])
+    assert.ok((await metric(`irori_${name}_seconds_sum{lane="interactive"}`)) < tookS, `${name} is in seconds`);
   const leaving = new AbortController();
   const runs = it
     .chat({ stream: true, max_tokens: 1000 }, { signal: leaving.signal })
@@ -293,13 +327,21 @@ test("check 23: chat, streams, generate and batch all move the metrics; loads by
     .catch(() => undefined);
   await until(() => it.host.running === 1, "none runs");
   assert.equal(await metric('irori_num_requests_running{lane="interactive"}'), 1);
+  assert.deepEqual([await metric('irori_slots{state="free"}'), await metric('irori_slots{state="held"}')], [0, 1]);
   assert.equal((await it.chat()).status, 429);
+  const paused = it.chat({ lane: "batch", max_tokens: 200 });
+  await until(() => it.lanes().batch.waiting === 1, "none waits");
+  assert.equal(await metric('irori_num_requests_waiting{lane="batch"}'), 1);
+  assert.equal(await metric('irori_num_requests_waiting{lane="interactive"}'), 0);
   assert.equal(await metric('irori_admission_rejections_total{lane="interactive",reason="full"}'), 1);
   leaving.abort();
   await runs;
-  await until(() => it.lanes().free === 1, "the slot is still held");
+  await until(() => it.lanes().batch.running === 1, "batch does not run");
+  assert.equal((await it.chat()).status, 200);
+  assert.equal((await paused).status, 200);
+  assert.equal(await metric("irori_preemptions_total"), 1);
   assert.equal(await metric('irori_cancelled_total{lane="interactive",phase="decode"}'), 1);
-  assert.equal(await metric('irori_slots{state="free"}'), 1);
+  assert.deepEqual([await metric('irori_slots{state="free"}'), await metric('irori_slots{state="held"}')], [1, 0]);
 });
 
 test("500 streams at once: no error, and nothing is held afterwards", async () => {

@@ -34,6 +34,10 @@ test("check 8: what exceeds the budget is refused with its table and the longest
   const plan = planResidency({ held: [] }, want, budget(3000));
   assert.ok(plan.verdict.type === "refused");
   const { longestContext } = plan.verdict;
+  assert.equal(longestContext, 767); // 1,060 + 2 · 768 + 3 · 101 of the 2,900 beside the reserve
+  const beside = planResidency({ held: [held("p", { bytes: 500, isPinned: true })] }, want, budget(3000)).verdict;
+  assert.ok(beside.type === "refused");
+  assert.equal(beside.longestContext, 517); // 500 fewer
   const at = (context: number) => planResidency({ held: [] }, { ...want, context }, budget(3000)).verdict.type;
   assert.deepEqual([at(longestContext), at(longestContext + 1)], ["fits", "refused"]);
   assert.match(
