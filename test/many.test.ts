@@ -109,3 +109,25 @@ test("10,000 random joins, leaves, pauses and cancels: no cache is left, and eve
   // how many end by themselves depends on the machine's pace
   assert.ok(whole_ > 50 && cut > 50 && reused > 1000, `${whole_} whole, ${cut} cut, ${reused} tokens reused`);
 });
+
+test("beside a more urgent answer others take turns, three a step: each goes on, and all are as they would be", async () => {
+  await using resident = await openResident(prepared, runtime);
+  const ask = (seed: number, urgency: number): GenerationRequest => ({
+    ...{ ids: [2 + seed, 9, 40 + seed, 7, 12], sampling: GREEDY, seed, maxTokens: 24, stop: [], ignoreEos: true },
+    ...{ urgency },
+  });
+  const expected: (readonly number[])[] = [];
+  for (let i = 0; i < 8; i++) expected.push((await answerOf(resident, ask(i, 0))).ids);
+  const order: number[] = [];
+  const others = Array.from({ length: 7 }, (_, i) => answerOf(resident, ask(i, 0), undefined, () => order.push(i)));
+  while (order.length < 14) await new Promise((resolve) => setTimeout(resolve, 1)); // all of them answer
+  const urgent = await answerOf(resident, ask(7, 1), undefined, () => order.push(7));
+  const made = [...(await Promise.all(others)), urgent].map(({ ids }) => ids);
+  assert.deepEqual(made, expected);
+  // but for the first ones: others were under way while its own prompt was read
+  const turns = order.join("").slice(order.indexOf(7), order.lastIndexOf(7)).split("7").slice(4);
+  assert.ok(turns.length >= 18 && turns.every((turn) => turn.length <= 3), turns.join(" "));
+  // seven take turns by three: each comes within three steps
+  const told = turns.slice(0, 3).join("");
+  for (let i = 0; i < 7; i++) assert.ok(told.includes(String(i)), `${i} was left out: ${turns.join(" ")}`);
+});

@@ -12,6 +12,8 @@ import type { Turns } from "./turns.ts";
 
 /** Rows of one step at most. */
 const MOST_ROWS = 16;
+/** Rows of a step that more urgent ones share with others: it takes less than twice as long as one of a single row. */
+const SHARED_ROWS = 4;
 /** In the place of a number of rows: the step that reads prompts. */
 const FOR_PROMPTS = 0;
 /** Tokens of a chunk while other rows want their next token: they wait for it. */
@@ -127,7 +129,7 @@ export class Batcher implements AsyncDisposable {
     for (;;) {
       await setImmediate(); // rows that were answered ask again first
       this.#forgetGone();
-      const nexts = [...this.#waiting].filter(isNext);
+      const nexts = urgentFirst([...this.#waiting].filter(isNext));
       const chunk = mostUrgent([...this.#waiting].filter((ask) => !isNext(ask)));
       if (nexts.length === 0 && chunk === undefined) break;
       await this.#together(nexts.filter(({ own }) => own === undefined));
@@ -264,10 +266,24 @@ export class Batcher implements AsyncDisposable {
 /** One token that was made, whose successor is wanted. */
 const isNext = ({ ids, look, isPrompt }: Ask): boolean => ids.length === 1 && look !== "each" && !isPrompt;
 
+/**
+ * Rows whose next token is made now: all, where they are as urgent as each other; else the most urgent and, in their step, as many others
+ * as it has room for, those that waited longest. None is left out for ever: the others take turns.
+ */
+function urgentFirst(nexts: readonly Asked[]): readonly Asked[] {
+  const most = Math.max(...nexts.map(({ urgency }) => urgency));
+  const urgent = nexts.filter(({ urgency }) => urgency === most);
+  if (urgent.length === nexts.length) return nexts;
+  let rows = SHARED_ROWS;
+  while (rows <= urgent.length) rows *= 2;
+  return [...urgent, ...nexts.filter(({ urgency }) => urgency < most).slice(0, rows - urgent.length)];
+}
+
 /** Tokens of a prompt in one run beside rows that want their next token. */
-function chunkBeside({ urgency }: Ask, nexts: readonly Ask[]): number {
+function chunkBeside({ urgency, look }: Ask, nexts: readonly Ask[]): number {
   if (nexts.length === 0) return CHUNK;
-  return nexts.some((next) => next.urgency > urgency) ? SMALLEST_CHUNK : SMALL_CHUNK;
+  // a draft is one run: it is looked at as a whole
+  return look !== "each" && nexts.some((next) => next.urgency > urgency) ? SMALLEST_CHUNK : SMALL_CHUNK;
 }
 
 const mostUrgent = (asks: readonly Asked[]): Asked | undefined =>

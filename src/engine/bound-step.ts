@@ -124,6 +124,7 @@ export class BoundStep implements Disposable {
     for (const feed of feeds) refuseFull(feed);
     for (const { cache, ids } of feeds) cache.makeRoom(ids.length);
     const results = this.#resultsFor(look?.at.length ?? 1);
+    if (look === undefined) results.wanted.data.fill(0n); // the run before may have looked further on than this one goes
     look?.at.forEach((place, i) => {
       const temperature = look.temperatures[i] as number;
       results.wanted.data[i] = BigInt(place);
