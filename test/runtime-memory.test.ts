@@ -2,24 +2,16 @@
 // It does not know what Programs compute.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { it } from "node:test";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { privateBytes } from "../src/machine.ts";
 import { Runtime, Tensor } from "../src/runtime/mod.ts";
 import { OnnxBytes } from "../src/runtime/onnx-bytes.fixture.ts";
-
-setFlagsFromString("--expose-gc");
-const collectGarbage: () => void = runInNewContext("gc");
+import { collected } from "./setup/garbage.ts";
 
 /** Private memory after a collection; where the system does not say, all resident memory. */
 async function privateMb(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    collectGarbage();
-    await new Promise((resolve) => setTimeout(resolve, 10)); // what was collected is given back in a later task
-  }
-  if (process.platform !== "linux") return process.memoryUsage().rss / 2 ** 20;
-  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1024;
+  await collected();
+  return privateBytes() / 2 ** 20;
 }
 
 const size = 512;

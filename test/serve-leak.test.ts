@@ -1,20 +1,13 @@
 // What an ended request leaves behind in the server's process: nothing. Heap after collection, not time and not resident memory.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { startServer } from "../src/serve/mod.ts";
+import { collected } from "./setup/garbage.ts";
 import { ScriptedHost } from "./setup/scripted-host.ts";
 
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
 /** What is held when all finalizers have run. */
 async function heap(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    await wait(50);
-    collect();
-  }
+  await collected();
   return process.memoryUsage().heapUsed;
 }
 

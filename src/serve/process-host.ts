@@ -16,7 +16,7 @@ interface Call {
   readonly onProgress?: ((event: Extract<FromEngine, { type: "progress" }>["event"]) => void) | undefined;
 }
 
-/** What an engine makes is soon garbage: V8 would let the room for it grow to 48 MB before it collects, for nothing. */
+/** What an engine makes is soon garbage: V8 lets the room for it grow to 67 MB while a model is opened. */
 const YOUNG_HEAP = "--max-semi-space-size=4";
 
 /** An engine that dies sooner than this after its start is not started again at once. */

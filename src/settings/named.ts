@@ -36,9 +36,3 @@ export function fieldsOf<N extends Table, M extends Table>(
     .map(([key, { rule }]) => [key, rule.parse(value[key], `${what}.${key}`)]);
   return Object.fromEntries(fields) as ValuesOf<N> & Partial<ValuesOf<M>>;
 }
-
-/** The address of a server. */
-export function refuseNoAddress(url: string, what: string): void {
-  if (!/^https?:\/\/./.test(url) || !URL.canParse(url))
-    refuse(what, url, "an address that begins with http:// or https://");
-}

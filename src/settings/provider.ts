@@ -1,12 +1,12 @@
 // Who answers or embeds, by name: a model of this machine, a server, or what stands in for one.
 // It does not know how any of them works.
 import { IroriError } from "../base/mod.ts";
-import { fieldsOf, named, refuseNoAddress } from "./named.ts";
-import { count, list, refuse, text } from "./rules.ts";
+import { fieldsOf, named } from "./named.ts";
+import { address, count, isAddress, list, text } from "./rules.ts";
 import { setting, type Table, unknownName, type ValuesOf } from "./setting.ts";
 
 const serverTable = {
-  url: setting(text, "Where its API begins: http://127.0.0.1:8080/v1"),
+  url: setting(address, "Where its API begins: http://127.0.0.1:8080/v1"),
   model: setting(text, "The model's name there"),
 } satisfies Table;
 
@@ -17,7 +17,9 @@ const moreTable = {
   retries: setting(count(0, 20), "Further attempts where it was busy or not there"),
 } satisfies Table;
 
-const mockTable = { answers: setting(list(text), "What a mock answers, one after the other") } satisfies Table;
+const mockTable = {
+  answers: setting(list(text, "one answer or more"), "What a mock answers, one after the other"),
+} satisfies Table;
 
 /** A server that speaks OpenAI's API. */
 export type ServerSettings = ValuesOf<typeof serverTable> & Partial<ValuesOf<typeof moreTable>>;
@@ -38,19 +40,11 @@ const MOCK_ANSWERS = ["This is a mock answer: no model was asked."];
 /** Providers by the names that a user gives them. */
 export const providersRule = named<ProviderSettings>(
   "names, each with { url, model } of a server or { answers } of a mock",
-  (value, what) => {
-    if (!Object.hasOwn(value, "answers")) {
-      const server = fieldsOf(value, what, serverTable, moreTable);
-      refuseNoAddress(server.url, `${what}.url`);
-      return server;
-    }
-    const mock = fieldsOf(value, what, mockTable, {});
-    if (mock.answers.length === 0) refuse(`${what}.answers`, [], "one answer or more");
-    return mock;
-  },
+  (value, what) =>
+    Object.hasOwn(value, "answers")
+      ? fieldsOf(value, what, mockTable, {})
+      : fieldsOf(value, what, serverTable, moreTable),
 );
-
-const isHttp = (name: string): boolean => /^https?:\/\/./.test(name) && URL.canParse(name);
 
 /**
  * Who a name means: `mock`, `mock:echo`, `hashed`, `http://HOST/v1#MODEL`, a name among `providers`, or else a model of this
@@ -65,7 +59,7 @@ export function providerNamed(name: string, providers: Readonly<Record<string, P
   if (name === "hashed") return { kind: "hashed" };
   if (!/^https?:/.test(name)) return { kind: "local", model: name };
   const [url = "", model = ""] = name.split("#", 2);
-  if (!isHttp(url) || model === "")
+  if (!isAddress(url) || model === "")
     throw new IroriError("bad-input", { what: "a server", got: name, wanted: "http://HOST:PORT/v1#MODEL" });
   return { kind: "server", url, model: decodeURIComponent(model) };
 }

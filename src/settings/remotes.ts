@@ -1,6 +1,6 @@
 // Servers that take batch work off this machine, by names of one's own. It does not know how they are asked.
-import { fieldsOf, named, refuseNoAddress } from "./named.ts";
-import { count, isRecord, jsonIn, type Rule, refuse, text } from "./rules.ts";
+import { fieldsOf, named } from "./named.ts";
+import { address, count, isRecord, jsonIn, type Rule, refuse, text } from "./rules.ts";
 import { setting, type Table, type ValuesOf } from "./setting.ts";
 
 /** Names of models here, and what the same are called there. */
@@ -16,7 +16,7 @@ const modelsRule: Rule<Readonly<Record<string, string>>> = {
 };
 
 const needed = {
-  url: setting(text, "Where its API begins: http://10.0.0.2:8000/v1"),
+  url: setting(address, "Where its API begins: http://10.0.0.2:8000/v1"),
   models: setting(modelsRule, "Which models it has"),
 } satisfies Table;
 const more = {
@@ -28,8 +28,6 @@ const more = {
 
 export type RemoteSettings = ValuesOf<typeof needed> & Partial<ValuesOf<typeof more>>;
 
-export const remotesRule = named<RemoteSettings>("names, each with { url, models }", (value, what) => {
-  const remote = fieldsOf(value, what, needed, more);
-  refuseNoAddress(remote.url, `${what}.url`);
-  return remote;
-});
+export const remotesRule = named<RemoteSettings>("names, each with { url, models }", (value, what) =>
+  fieldsOf(value, what, needed, more),
+);

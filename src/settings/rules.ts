@@ -58,6 +58,16 @@ export const text: Rule<string> = rule(
   (given) => given,
 );
 
+export const isAddress = (value: unknown): value is string =>
+  typeof value === "string" && /^https?:\/\/./.test(value) && URL.canParse(value);
+
+/** Of a server. */
+export const address: Rule<string> = rule(
+  "an address that begins with http:// or https://",
+  isAddress,
+  (given) => given,
+);
+
 export function choice<const T extends string>(choices: readonly T[]): Rule<T> {
   const is = (value: unknown): value is T => choices.includes(value as T);
   return rule(choices.join(", "), is, (given) => given);
@@ -72,12 +82,15 @@ export function orNull<T>({ wanted, parse, read }: Rule<T>): Rule<T | null> {
   };
 }
 
-export function list<T>(of: Rule<T>): Rule<readonly T[]> {
-  const wanted = `a list, each ${of.wanted}`;
+/** @param some where it may not be empty, what it must hold: "one answer or more" */
+export function list<T>(of: Rule<T>, some?: string): Rule<readonly T[]> {
+  const wanted = `${some ?? "a list"}, each ${of.wanted}`;
   return {
     wanted,
     parse: (value, what) =>
-      Array.isArray(value) ? value.map((each, i) => of.parse(each, `${what}[${i}]`)) : refuse(what, value, wanted),
+      Array.isArray(value) && (some === undefined || value.length > 0)
+        ? value.map((each, i) => of.parse(each, `${what}[${i}]`))
+        : refuse(what, value, wanted),
     read: jsonIn,
   };
 }
