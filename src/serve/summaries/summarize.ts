@@ -59,6 +59,9 @@ export function summarize(text: string, options: SummarizeOptions): Promise<Summ
   return new Run(text, options).summary();
 }
 
+/** Tokens between two words on how far it is. */
+const TOLD_TOKENS = 16;
+
 class Run {
   readonly #text: string;
   readonly #options: SummarizeOptions;
@@ -84,8 +87,7 @@ class Run {
       signal: options.signal,
       wait: options.wait,
       onToken: () => {
-        this.#written++;
-        this.#told();
+        if (++this.#written % TOLD_TOKENS === 0) this.#told();
       },
     });
     this.#language = options.language ?? languageOf(text);
