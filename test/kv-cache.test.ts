@@ -1,4 +1,4 @@
-// A KvCache takes memory as tokens arrive, not before, also where others were made and let go.
+// A KvCache takes memory as tokens arrive, not before, also where others were made and let go, and gives it back at once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { KvCache, kvCacheBytes } from "../src/engine/kv-cache.ts";
@@ -20,4 +20,20 @@ test("caches of less and less room, made and let go, are mapped only where token
     await collected();
   }
   assert.ok(mb < 8, `${mb.toFixed(1)} MB`);
+});
+
+test("a cache that is disposed of gives its memory back at once, after a run over it", { skip }, () => {
+  const config = { layers: 4, kvHeads: 4, headSize: 64 } as Config;
+  const megabytes = (since: number): number => (privateBytes() - since) / 1e6;
+  for (let round = 0; round < 20; round++) {
+    const before = privateBytes();
+    const cache = new KvCache(config, 2000);
+    for (const tensor of Object.values(cache.ports(0).outputs)) (tensor.data as Float32Array).fill(1);
+    const run = cache.runs();
+    cache[Symbol.dispose]();
+    cache[Symbol.dispose]();
+    const during = megabytes(before);
+    run[Symbol.dispose]();
+    assert.ok(during > 16 && megabytes(before) < 2, `${during.toFixed(1)}, then ${megabytes(before).toFixed(1)} MB`);
+  }
 });

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { PauseController, seededRandom } from "../src/base/mod.ts";
+import { BoundStep } from "../src/engine/bound-step.ts";
 import { type Answer, type GenerationRequest, generate } from "../src/engine/generation.ts";
+import { KvCache } from "../src/engine/kv-cache.ts";
 import { DEFAULT_SAMPLING, Engine, GREEDY } from "../src/engine/mod.ts";
 import type { Resident } from "../src/engine/resident.ts";
 import { Runtime } from "../src/runtime/mod.ts";
@@ -130,4 +132,19 @@ test("beside a more urgent answer others take turns, three a step: each goes on,
   // seven take turns by three: each comes within three steps
   const told = turns.slice(0, 3).join("");
   for (let i = 0; i < 7; i++) assert.ok(told.includes(String(i)), `${i} was left out: ${turns.join(" ")}`);
+});
+
+test("a KvCache that is disposed of while a run is over it stays until that has ended, and refuses the next", async () => {
+  await using resident = await openResident(prepared, runtime);
+  const { config } = resident.manifest;
+  using step = new BoundStep(await resident.step(1), 1, { config });
+  const look = { at: [199], temperatures: [1] };
+  for (let round = 0; round < 20; round++) {
+    const cache = new KvCache(config, 4000);
+    const ids = Array.from({ length: 200 }, (_, i) => 2 + (i % 150));
+    const running = step.alone({ cache, ids }, look);
+    cache[Symbol.dispose]();
+    await assert.rejects(running, /disposed of/); // it goes as far as to count the tokens
+    await assert.rejects(step.alone({ cache, ids }, look), /disposed of|is gone/);
+  }
 });

@@ -132,6 +132,7 @@ export class BoundStep implements Disposable {
     });
     const [{ cache, ids }] = feeds as [Feed];
     using run = new DisposableStack();
+    for (const each of [...feeds.map((feed) => feed.cache), this.#nobody]) run.use(each.runs());
     const caches = cache.sizes;
     const inputs = this.#extras?.inputs(cache.length, ids.length, caches) ?? {};
     const outputs = this.#extras?.outputs(ids.length, caches) ?? {};

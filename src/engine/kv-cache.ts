@@ -57,6 +57,9 @@ export class KvCache implements Disposable {
   /** By kind and layer: `k.0`. */
   readonly #memory = new Map<string, Memory>();
   readonly #windowed = new Map<number, Windowed>();
+  readonly #block: ArrayBuffer;
+  #runs = 0;
+  #isDisposed = false;
 
   constructor(config: Config, context: number, type: KvType = "f32") {
     this.context = context;
@@ -76,6 +79,7 @@ export class KvCache implements Disposable {
         this.#memory.set(`${kind}.${l}`, { tensor, windowed: this.#windowOf(config.windows?.[l]) });
         from += size * bytes;
       }
+    this.#block = block;
   }
   #windowOf(window: number | null | undefined): Windowed | undefined {
     if (!window) return undefined;
@@ -228,10 +232,28 @@ export class KvCache implements Disposable {
     }
     return { inputs, outputs };
   }
+
+  /** A run over it begins: its memory stays until that has ended, also where it is disposed of meanwhile. */
+  runs(): Disposable {
+    this.#runs++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#runs--;
+        this.#release();
+      },
+    };
+  }
+
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
     this.#past[Symbol.dispose]();
     for (const { tensor } of this.#memory.values()) tensor[Symbol.dispose]();
     for (const { past } of this.#windowed.values()) past[Symbol.dispose]();
+    this.#release();
+  }
+  /** Gives its pages back at once: they would wait for a collection. A binding that still names them refuses to run. */
+  #release(): void {
+    if (this.#isDisposed && this.#runs === 0 && !this.#block.detached) this.#block.transferToFixedLength(0);
   }
 }
 
