@@ -6,6 +6,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import type { IroriError } from "../src/base/mod.ts";
+import { Attached, type ServerRecord } from "../src/serve/attach/mod.ts";
 import { type CommandAt, commandAt } from "./setup/command.ts";
 import { ownHome } from "./setup/own-home.ts";
 import { smollm2 } from "./setup/smollm2.ts";
@@ -129,4 +131,26 @@ test("a record whose process is gone is removed; one whose port another program 
   assert.equal(JSON.parse(line.toString()).server, undefined);
   assert.deepEqual(asked, ["GET /irori/server"]);
   assert.ok(!existsSync(join(folder, "999999999.json")));
+});
+
+test("a refusal keeps its kind: no room is that, an engine that died or a server that stops is busy", async () => {
+  const answers: readonly (readonly [number, string, string])[] = [
+    [503, "no_room", "no-room"],
+    [503, "engine_lost", "busy"],
+    [429, "lane_full", "busy"],
+    [501, "unsupported", "unsupported"],
+    [404, "not_found", "not-found"],
+  ];
+  for (const [status, code, wanted] of answers) {
+    const body = JSON.stringify({ error: { message: `told: ${code}`, code } });
+    const standIn = createServer((_, response) => void response.writeHead(status).end(body));
+    await new Promise<void>((resolve) => standIn.listen(0, "127.0.0.1", resolve));
+    const record = { url: `http://127.0.0.1:${(standIn.address() as AddressInfo).port}` } as ServerRecord;
+    const asked = new Attached({ record, facts: {} as never }, model).embed(["a text"]);
+    await assert.rejects(
+      asked,
+      (error: IroriError) => error.code === wanted && error.message.includes(`told: ${code}`),
+    );
+    standIn.close();
+  }
 });

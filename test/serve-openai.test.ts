@@ -190,3 +190,15 @@ test("a page of another name, an unknown origin, and a bind without a key are re
   assert.equal(status, 421);
   await assert.rejects(smollm2Server({ hostname: "0.0.0.0" }), /no key/);
 });
+
+test("another method of a route is a 405 that names those there are; another path a 404", async () => {
+  const of = async (method: string, path: string) => {
+    const { status, headers } = await fetch(server.url + path, { method });
+    return [status, headers.get("allow")];
+  };
+  assert.deepEqual(await of("GET", "/v1/chat/completions"), [405, "POST"]);
+  assert.deepEqual(await of("POST", "/v1/models"), [405, "GET"]);
+  assert.deepEqual(await of("PUT", "/irori/jobs/some-id"), [405, "GET, DELETE"]);
+  assert.deepEqual(await of("GET", "/v1/chat"), [404, null]);
+  assert.deepEqual(await of("HEAD", "/v1/models"), [200, null]);
+});

@@ -310,6 +310,16 @@ test("the task handed back is no summary; the account says what is behind the bu
   assert.match(summaryText(again), / 1 answer was there from before\.\n/);
 });
 
+test("points and bullets without a letter count as empty ones", async () => {
+  const { text } = factsText(20, 11);
+  const script: Script = (seen) => {
+    const answer = honest(seen) as { readonly title: string; readonly bullets: readonly object[] };
+    return { ...answer, bullets: [{ text: "1},", from: [1] }, ...answer.bullets, { text: "12. 34", from: [2] }] };
+  };
+  const { bullets } = await summarize(text, optionsFor(new ScriptedWriter(script)));
+  assert.deepEqual(bullets, (await summarize(text, optionsFor(new ScriptedWriter(honest)))).bullets);
+});
+
 test("check 30: broken JSON is repaired, else asked for again twice at most, else a typed error", async () => {
   const { text } = factsText(30, 10);
   const broken = new ScriptedWriter((seen) => JSON.stringify(honest(seen)).slice(0, -2));

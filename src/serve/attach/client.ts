@@ -40,7 +40,7 @@ const headersOf = ({ key }: ServerRecord): Record<string, string> => ({
 
 const CODES: Readonly<Record<number, ErrorCode>> = {
   ...{ 400: "bad-input", 403: "bad-input", 404: "not-found", 409: "conflict", 413: "bad-input" },
-  ...{ 429: "busy", 501: "unsupported", 503: "no-room" },
+  ...{ 429: "busy", 501: "unsupported", 503: "busy" },
 };
 
 /** A model of a running server. It answers as a lease of this process does: the same request and seed, the same tokens. */
@@ -77,7 +77,8 @@ export class Attached {
     }
     const { firstTokenMs, ...rest } = so;
     const decodeMs = performance.now() - start - firstTokenMs;
-    const timings = { openMs: 0, prefillMs: firstTokenMs, decodeMs, firstTokenMs, tokensPerSecond: 0 };
+    const tokensPerSecond = so.ids.length > 1 ? ((so.ids.length - 1) * 1000) / decodeMs : 0;
+    const timings = { openMs: 0, prefillMs: firstTokenMs, decodeMs, firstTokenMs, tokensPerSecond };
     const end: GenerationEvent = {
       ...{ type: "end", ...rest, reusedTokens: 0, hasBos: false, stop: "cancelled", seed: request.seed, timings },
     };
@@ -106,10 +107,10 @@ export class Attached {
       throw this.#broken("it does not answer", cause);
     });
     if (response.ok) return response;
-    const text = await response.text();
-    throw new IroriError(CODES[response.status] ?? "io", {
+    const { message, code } = errorIn(await response.text());
+    throw new IroriError(code === "no_room" ? "no-room" : (CODES[response.status] ?? "io"), {
       what: `the server at ${url} refuses`,
-      got: saidIn(text),
+      got: message,
       next: response.status === 429 || response.status === 503 ? OPEN_HERE : undefined,
     });
   }
@@ -124,7 +125,7 @@ export class Attached {
         for (const line of lines) {
           if (line === "") continue; // a heartbeat
           const event = JSON.parse(line) as AnswerEvent | { readonly type?: never; readonly error: object };
-          if (event.type === undefined) throw this.#broken(saidIn(line));
+          if (event.type === undefined) throw this.#broken(errorIn(line).message);
           yield event;
         }
       }
@@ -167,12 +168,13 @@ function toldOf(event: AnswerEvent): GenerationEvent | undefined {
   return answer;
 }
 
-/** The sentence in an error of the server's. */
-function saidIn(text: string): string {
+/** What an error of the server's says. */
+function errorIn(text: string): { readonly message: string; readonly code?: string | undefined } {
+  const cut = { message: text.slice(0, 200) };
   try {
-    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: string } };
-    return error?.message ?? text.slice(0, 200);
+    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: string; readonly code?: string } };
+    return { ...cut, ...error };
   } catch {
-    return text.slice(0, 200);
+    return cut;
   }
 }

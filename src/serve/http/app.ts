@@ -64,8 +64,7 @@ export function makeInner(serving: Serving, onRequest: AppOptions["onRequest"]):
     await next();
     onRequest?.({ ...factsOf(c), ms: serving.now() - start });
   });
-  for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
-  app.notFound(notFound);
+  serveRoutes(app, serving);
   app.onError((error, c) => {
     const facts = factsOfError(error);
     if (facts.status >= 500) serving.onStreamError(c.get("requestId"), error);
@@ -123,8 +122,7 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
       },
     }),
   );
-  for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
-  app.notFound(notFound);
+  serveRoutes(app, serving);
   app.onError((error, c) => {
     const facts = factsOfError(error);
     if (facts.status >= 500) options.onError?.(c.get("requestId"), error);
@@ -138,8 +136,19 @@ const factsOf = (c: Ctx): Omit<RequestFacts, "ms"> => ({
   ...{ caller: c.get("caller")?.name ?? "refused", path: c.req.path, traceparent: c.req.header("traceparent") },
 });
 
-function notFound(c: Ctx): Response {
-  const error = new HttpError(404, "not-found", {
+/** Every route; another method of its path is a 405 that names those there are, another path a 404. */
+function serveRoutes(app: Hono<Env>, serving: Serving): void {
+  for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
+  for (const [path, of] of Map.groupBy(routes, (route) => route.path))
+    app.all(path, (c) => {
+      c.header("allow", of.map(({ method }) => method).join(", "));
+      return notHere(c, 405);
+    });
+  app.notFound((c) => notHere(c, 404));
+}
+
+function notHere(c: Ctx, status: 404 | 405): Response {
+  const error = new HttpError(status, "not-found", {
     what: `there is no ${c.req.method} ${c.req.path} here`,
     next: "docs/serve.md lists what there is",
   });

@@ -156,8 +156,8 @@ export class Asking {
     const text = strings.join("\n");
     return (
       repetitionIn(text) ??
-      strings.map(countingIn).find((reason) => reason !== undefined) ??
-      strings.map((each) => echoOf(taskOf(asked), each)).find((reason) => reason !== undefined) ??
+      reasonIn(strings, countingIn) ??
+      reasonIn(strings, (each) => echoOf(taskOf(asked), each)) ??
       wrongLanguage(text, asked.language)
     );
   }
@@ -225,6 +225,10 @@ function parsed(text: string, isCut: boolean): Pick<Made, "json" | "wasRepaired"
     return { json: null, wasRepaired: true, reason: `it is no JSON (${(error as Error).message})` };
   }
 }
+
+/** The first reason against one of some strings. */
+const reasonIn = (strings: readonly string[], against: (each: string) => string | undefined): string | undefined =>
+  strings.map(against).find((reason) => reason !== undefined);
 
 function stringsOf(value: unknown): string[] {
   if (typeof value === "string") return [value];

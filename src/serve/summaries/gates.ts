@@ -1,4 +1,4 @@
-// What no answer may be: a loop, or in another language than was asked for. Pure; linear in the text's length.
+// What no answer may be: a loop, no words, the task's own words, or in another language than was asked for. Pure; linear in the text's length.
 // It does not know models or summaries.
 
 export type Language = "en" | "ja";
@@ -103,6 +103,9 @@ export function countingIn(sentence: string): string | undefined {
   const loop = loopIn(sentence.replace(/\d/gu, "0"), 6);
   return loop && `it goes on counting ${JSON.stringify(loop.slice(0, 40))}`;
 }
+
+/** Whether a text says anything: a point or bullet without a letter counts as an empty one. */
+export const hasWords = (text: string): boolean => /\p{L}/u.test(text);
 
 const windows = (parts: readonly string[], size: number, by: string): string[] =>
   Array.from({ length: Math.max(0, parts.length - size + 1) }, (_, i) => parts.slice(i, i + size).join(by));

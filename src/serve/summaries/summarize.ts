@@ -6,7 +6,7 @@ import { z } from "zod";
 import { IroriError, type OnProgress } from "../../base/mod.ts";
 import type { ChatMessage } from "../../text/mod.ts";
 import { type Answered, Asking, type AskingOptions, type Kept, NoAnswerError, type SummaryWriter } from "./asking.ts";
-import { languageOf } from "./gates.ts";
+import { hasWords, languageOf } from "./gates.ts";
 import { inOrder } from "./in-order.ts";
 import { type Asked, messagesFor, numberedPassages, numberedPoints, type Point, pointCharacters } from "./prompts.ts";
 import {
@@ -266,7 +266,7 @@ class Run {
       const made = await this.#ask(asked, 0, (json, isLast) => {
         const { success, data } = mapAnswer.safeParse(json);
         if (!success) return "it does not have the shape that was asked for";
-        const points = data.points.filter(({ text }) => text.trim() !== "");
+        const points = data.points.filter(({ text }) => hasWords(text));
         // a part with words in it is asked once more before it counts as empty
         if (points.length === 0 && hasText && !isLast) return "it gives no point";
         return points.map(({ text, passage }) => ({
@@ -426,8 +426,8 @@ class Run {
 function readFinal(json: unknown): z.infer<typeof finalAnswer> | string {
   const { success, data } = finalAnswer.safeParse(json);
   if (!success) return "it does not have the shape that was asked for";
-  const bullets = data.bullets.filter(({ text }) => text.trim() !== "");
-  if (bullets.length === 0 || data.title.trim() === "") return "its title or its bullets are empty";
+  const bullets = data.bullets.filter(({ text }) => hasWords(text));
+  if (bullets.length === 0 || !hasWords(data.title)) return "its title or its bullets are empty";
   return { title: data.title.trim(), bullets };
 }
 
@@ -440,7 +440,7 @@ const traced = (
   group: readonly Point[],
 ): Point[] =>
   said
-    .filter(({ text }) => text.trim() !== "")
+    .filter(({ text }) => hasWords(text))
     .map(({ text, from }) => {
       const known = from.flatMap((n) => group[n - 1] ?? []);
       const passages = new Set((known.length > 0 ? known : group).flatMap((point) => point.passages));
