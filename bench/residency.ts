@@ -10,7 +10,7 @@ const { values } = parseArgs({ options: { model: { type: "string", default: "smo
 const { model } = values;
 const { settings } = readSettings();
 
-/** Bytes of a process that are resident, of files and of none. */
+/** Bytes of a process that are resident, of files and of none; a page of a file that is mapped twice counts twice, as in `ps`. */
 function residentOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const bytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) * 1024;

@@ -169,12 +169,13 @@ function factsOf(
     parameters: manifest.report.reduce((sum, { parameters }) => sum + parameters, 0),
     form: formOf(manifest),
     kv: kvOf(config, kvType),
-    ...{ scratchBytes: scratchBytes(config, CHUNK), ownBytes: OWN_BYTES },
+    ...{ scratchBytes: scratchBytes(config, CHUNK), ownBytes: PROGRAMS_BYTES + config.vocabSize * TOKEN_BYTES },
   };
 }
 
-/** Programs, arenas and the vocabulary of a model that has run: what bench/residency.ts finds for SmolLM2-135M. */
-const OWN_BYTES = 52e6;
+/** What Programs and arenas of a model that has run take, and each token of its vocabulary: bench/residency.ts finds it for two models. */
+const PROGRAMS_BYTES = 33e6;
+const TOKEN_BYTES = 160;
 
 /** How most of the weights are kept. */
 const formOf = ({ report }: Manifest): string =>
