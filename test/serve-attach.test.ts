@@ -1,13 +1,15 @@
 // Commands beside a running server: they ask it instead of loading again, and say so; `stop` ends it in order.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { text as readAll } from "node:stream/consumers";
 import { after, before, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import type { IroriError } from "../src/base/mod.ts";
-import { Attached, type ServerRecord } from "../src/serve/attach/mod.ts";
+import { Attached, batchGenerator, type ServerRecord } from "../src/serve/attach/mod.ts";
 import { type CommandAt, commandAt } from "./setup/command.ts";
 import { ownHome } from "./setup/own-home.ts";
 import { smollm2 } from "./setup/smollm2.ts";
@@ -70,6 +72,72 @@ test("embed gets the same vectors from the server", () => {
   assert.deepEqual(Object.keys(there), Object.keys(here));
   for (const [i, vector] of here.embeddings.entries())
     for (const [j, x] of vector.entries()) assert.ok(Math.abs(there.embeddings[i][j] - x) < 1e-5);
+});
+
+test("batch asks the server in the batch lane: the same file, byte by byte, as it makes itself; Ctrl-C is no fault of a line", async () => {
+  const input = join(store.home, "prompts.txt");
+  writeFileSync(input, 'Name a colour.\nName a fruit.\n{"prompt":"Say hi","maxTokens":3,"id":"x"}\n'.repeat(3));
+  const [there, here] = ["there", "here"].map((name) => join(store.home, `${name}.jsonl`)) as [string, string];
+  const batch = ["batch", model, "--input", input, "--max-tokens", "6", "--logprobs", "1", "--out"];
+  const { answers, server } = command.json([...batch, there]);
+  assert.deepEqual([answers, server], [9, url]);
+  assert.equal(command.json([...batch, here, "--no-server"]).answers, 9);
+  assert.equal(readFileSync(there, "utf8"), readFileSync(here, "utf8"));
+  const { totals, loads } = command.json(["ps"]);
+  assert.deepEqual([totals.batch.requests >= 9, loads], [true, { first: 1 }]);
+  const cut = join(store.home, "cut.jsonl");
+  const running = command.start(["batch", model, "--input", input, "--max-tokens", "400", "--out", cut]);
+  running.stderr.resume();
+  while (command.json(["ps"]).lanes.running === 0) await wait(50);
+  running.kill("SIGINT");
+  assert.deepEqual(await once(running, "exit"), [130, null]);
+  assert.doesNotMatch(readFileSync(cut, "utf8"), /error/);
+});
+
+test("summarize asks the server, and what it wrote is there when the command opens the model itself", () => {
+  const text = join(store.home, "text.txt");
+  writeFileSync(
+    text,
+    "The fire is lit in the morning. Bread is baked at noon. At night the embers are covered with ash.\n",
+  );
+  const summarize = ["summarize", text, "--model", model, "--bullets", "1"];
+  const there = command.json(summarize);
+  assert.deepEqual(Object.keys(there), ["id", "title", "bullets", "report", "server"]);
+  assert.equal(there.report.keptAnswers, 0);
+  const here = command.json([...summarize, "--no-server"]);
+  assert.ok(here.report.keptAnswers > 0);
+  assert.deepEqual([here.title, here.bullets], [there.title, there.bullets]);
+  assert.deepEqual(command.json(["ps"]).loads, { first: 1 });
+});
+
+test("a full lane and an engine that dies in the middle are waited for: each token comes once", async () => {
+  const token = (id: number) => JSON.stringify({ type: "token", id, text: `t${id} ` });
+  const timings = { openMs: 0, prefillMs: 1, decodeMs: 1, firstTokenMs: 1, tokensPerSecond: 1 };
+  const end = JSON.stringify({ type: "end", text: "t1 t2 t3 ", ids: [1, 2, 3], stop: "stop", seed: 1, timings });
+  const lost = JSON.stringify({ error: { message: "it is gone", code: "engine_lost" } });
+  const answers: readonly (readonly [number, readonly string[]])[] = [
+    [429, [JSON.stringify({ error: { message: "full", code: "lane_full" } })]],
+    [200, [token(1), token(2), lost]],
+    [200, [token(1), token(2), token(3), end]],
+  ];
+  const asked: string[] = [];
+  const standIn = createServer(async (request, response) => {
+    asked.push(await readAll(request));
+    const [status, lines] = answers[asked.length - 1] ?? [500, []];
+    response.writeHead(status).end(lines.map((line) => `${line}\n`).join(""));
+  });
+  await new Promise<void>((resolve) => standIn.listen(0, "127.0.0.1", resolve));
+  const record = { url: `http://127.0.0.1:${(standIn.address() as AddressInfo).port}` } as ServerRecord;
+  const generator = batchGenerator(new Attached({ record, facts: {} as never }, model));
+  const told: (number | string | undefined)[] = [];
+  for await (const event of generator.generate({ prompt: { text: "Hi" }, seed: 1 }))
+    told.push(event.type === "token" ? event.id : event.type);
+  assert.deepEqual(told, [1, 2, 3, "end"]);
+  assert.deepEqual(
+    asked.map((body) => JSON.parse(body).lane),
+    ["batch", "batch", "batch"],
+  );
+  standIn.close();
 });
 
 test("ps and top find it; top tells lanes, rates, loads and memory, and its text ends with --once", async () => {

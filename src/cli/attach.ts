@@ -1,4 +1,4 @@
-// Whether the command's MODEL is answered by a server that runs over the same store, or opened here.
+// Whether a command's model is answered by a server that runs over the same store, or opened here.
 // It does not know what is asked of it.
 import type { ArgsDef } from "citty";
 import { Attached, announced, type ServerRecord, serversOf } from "../serve/attach/mod.ts";
@@ -20,11 +20,11 @@ export const computesOf = (call: Call): string => {
  * The model at a running server of this store, where one has it and computes as the command wants. Undefined: it is to be opened
  * here; where a server runs all the same, a line says why.
  */
-export async function attachedTo(call: Call): Promise<Attached | undefined> {
+export async function attachedTo(call: Call, named = call.args.needed("model")): Promise<Attached | undefined> {
   const { args } = call;
   const { home } = settingsOf(call).settings;
   if (!args.flag("server") || announced(home).length === 0) return undefined;
-  const model = args.needed("model").replace(/:latest$/, "");
+  const model = named.replace(/:latest$/, "");
   const servers = await serversOf(home);
   const fitting = servers.filter(({ record }) => record.computes === computesOf(call));
   const found =

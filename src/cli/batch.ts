@@ -4,8 +4,10 @@ import type { ArgsDef } from "citty";
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
 import type { GeneratorRequest, Prompt } from "../engine/mod.ts";
+import { batchGenerator } from "../serve/attach/mod.ts";
 import { answerOf } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
+import { attachArgs, attachedTo } from "./attach.ts";
 import { BatchFile, inTheirOrder } from "./batch-file.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
@@ -35,6 +37,7 @@ const args = {
   raw: { type: "boolean", description: "Prompts as they are: no chat template, control tokens recognised" },
   ...requestArgs,
   ...answerArgs,
+  ...attachArgs,
 } as const satisfies ArgsDef;
 
 export const batch: Command = { args, run: runBatch };
@@ -81,12 +84,12 @@ async function runBatch(call: Call): Promise<number> {
   await using file = await BatchFile.open(out, lines, JSON.stringify(settings));
   if (file.done > 0 && !args.flag("json")) say(`irori: ${file.done} of ${lines.length} answers are in ${out} already`);
   const start = performance.now();
-  const tokens =
-    file.done < lines.length ? await answerRest(call, file, { input, lines, concurrency, wanted, seed }) : 0;
+  const rest = { input, lines, concurrency, wanted, seed };
+  const { tokens, server } = file.done < lines.length ? await answerRest(call, file, rest) : { tokens: 0 };
   const seconds = (performance.now() - start) / 1000;
   const isWhole = file.done === lines.length;
   const { failed } = file;
-  if (args.flag("json")) printJson({ answers: file.done, of: lines.length, failed, tokens, seconds });
+  if (args.flag("json")) printJson({ answers: file.done, of: lines.length, failed, tokens, seconds, server });
   else {
     const next = isWhole ? "" : "; the same command goes on from here";
     const errors = failed > 0 ? `, ${failed} of them errors` : "";
@@ -105,16 +108,18 @@ interface Rest {
   readonly seed: number;
 }
 
-/** Answers what has no answer yet; how many tokens that took. */
+/** Answers what has no answer yet; how many tokens that took, and at which server. */
 async function answerRest(
   call: Call,
   file: BatchFile,
   { input, lines, concurrency, wanted, seed }: Rest,
-): Promise<number> {
+): Promise<{ readonly tokens: number; readonly server?: string | undefined }> {
   const { args } = call;
   using stop = listenForStop();
   const { signal } = stop;
-  await using generator = await openGenerator(call, providerOf(call));
+  const provider = providerOf(call);
+  const attached = provider.kind === "local" ? await attachedTo(call) : undefined;
+  await using generator = attached ? batchGenerator(attached) : await openGenerator(call, provider);
   const rest = lines.slice(file.done);
   using progress = showProgress(args.flag("json"));
   let tokens = 0;
@@ -130,6 +135,7 @@ async function answerRest(
     } catch (error) {
       if (!(error instanceof IroriError)) throw error;
       if (error.code === "cancelled") return undefined;
+      if (attached && ["io", "busy"].includes(error.code)) throw error; // the server is gone: the line has no fault
       if (!args.flag("json")) say(`irori: ${error.message}`);
       return { line: number, error: { code: error.code, message: error.message } };
     }
@@ -138,7 +144,7 @@ async function answerRest(
     await file.add(line, result);
     progress.onProgress({ step: "answer", done: file.done, total: lines.length, unit: "prompts" });
   });
-  return tokens;
+  return { tokens, server: attached?.record.url };
 }
 function needed(args: Arguments, name: string): string {
   const text = args.text(name);

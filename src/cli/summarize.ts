@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import type { ArgsDef } from "citty";
 import { IroriError } from "../base/mod.ts";
 import { readDocument } from "../memory/mod.ts";
+import type { Attached } from "../serve/attach/mod.ts";
 import {
   fetchText,
   openSummarizer,
@@ -12,6 +13,7 @@ import {
   summarize as summarizeText,
   summaryText,
 } from "../serve/mod.ts";
+import { attachArgs, attachedTo } from "./attach.ts";
 import type { Call, Command } from "./command.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { listenForStop, print, printJson, say } from "./output.ts";
@@ -34,8 +36,9 @@ const args = {
   bullets: { type: "string", valueHint: "N", description: "Bullets at most (default 8)" },
   format: { type: "string", valueHint: "text|markdown", description: "How it is printed (default text)" },
   "chunk-tokens": { type: "string", valueHint: "N", description: "Tokens of a part at most (default 2400)" },
-  "at-once": { type: "string", valueHint: "N", description: "Parts read at once (default 4)" },
+  "at-once": { type: "string", valueHint: "N", description: "Parts read at once (default 4; a server's slots)" },
   ...answerArgs,
+  ...attachArgs,
 } as const satisfies ArgsDef;
 
 export const summarize: Command = {
@@ -55,21 +58,20 @@ async function runSummarize(call: Call): Promise<number> {
   using stop = listenForStop();
   const { signal } = stop;
   using progress = showProgress(isJson);
-  const { settings } = settingsOf(call);
-  await using summarizer = await openSummarizer({
-    host: new ProcessHost({ settings, rows: atOnce, lease: leaseOf(call) }),
-    ...{ model: modelOf(call), workFile: workFileIn(settings.home), atOnce, signal },
-  });
   const options = {
-    ...{ ...summarizer, onProgress: progress.onProgress, language: args.text("language") },
+    ...{ signal, onProgress: progress.onProgress, language: args.text("language") },
     bullets: args.number("bullets", { isWhole: true, min: 1, max: 30 }),
     chunkTokens: args.number("chunk-tokens", { isWhole: true, min: 64 }),
   };
+  const attached = await attachedTo(call, modelOf(call));
+  await using here = attached ? undefined : await openedHere(call, atOnce, signal);
+  const summaryOf = (text: string) =>
+    here ? summarizeText(text, { ...here, ...options }) : (attached as Attached).summarize(text, options);
   const responses: (Summary & { id: string })[] = [];
   const errors: { id: string; code: string; message: string }[] = [];
   for (const id of sources) {
     try {
-      responses.push({ id, ...(await summarizeText(await textOf(id, signal), options)) });
+      responses.push({ id, ...(await summaryOf(await textOf(id, signal))) });
     } catch (error) {
       if (signal.aborted) {
         say("irori: stopped; the same command goes on from here");
@@ -84,9 +86,19 @@ async function runSummarize(call: Call): Promise<number> {
     const made = responses.at(-1) as Summary & { id: string };
     if (!isJson) print(`${sources.length > 1 ? `${id}\n` : ""}${summaryText(made, format)}`);
   }
-  if (isJson) printJson(sources.length === 1 ? responses[0] : { responses, errors });
+  const server = attached?.record.url;
+  if (isJson) printJson(sources.length === 1 ? { ...responses[0], server } : { responses, errors, server });
   else for (const { id, message } of errors) say(`irori: ${id}: ${message}`);
   return errors.length > 0 ? exitCodeOf(errors[0]?.code as IroriError["code"]) : 0;
+}
+
+/** Whoever summarises, with an engine of its own. */
+function openedHere(call: Call, atOnce: number, signal: AbortSignal) {
+  const { settings } = settingsOf(call);
+  return openSummarizer({
+    host: new ProcessHost({ settings, rows: atOnce, lease: leaseOf(call) }),
+    ...{ model: modelOf(call), workFile: workFileIn(settings.home), atOnce, signal },
+  });
 }
 
 function modelOf(call: Call): string {

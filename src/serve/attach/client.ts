@@ -1,10 +1,22 @@
 // A running server of this store, for other processes of this machine: found by its record, asked whether it is who it says, and then
 // answering as a lease does. It does not know what is asked.
 import { cancelled, type ErrorCode, IroriError } from "../../base/mod.ts";
-import type { Choice, Embeddings, EmbedOptions, GenerateRequest, GenerationEvent } from "../../engine/mod.ts";
+import type {
+  Choice,
+  Embeddings,
+  EmbedOptions,
+  GenerateRequest,
+  GenerationEvent,
+  GeneratorRequest,
+} from "../../engine/mod.ts";
 import type { AnswerEvent } from "../answers.ts";
 import type { EmbedBody, GenerateBody, ServerFacts } from "../http/native.ts";
+import type { SummaryEvent } from "../http/summaries.ts";
+import type { Lane } from "../lane-policy.ts";
+import type { Summary } from "../summaries/report.ts";
+import type { SummarizeOptions } from "../summaries/summarize.ts";
 import { announced, type ServerRecord } from "./record.ts";
+import { SoFar } from "./so-far.ts";
 
 /** Milliseconds in which a server that is well says who it is. */
 const HELLO_MS = 2_000;
@@ -40,8 +52,13 @@ const headersOf = ({ key }: ServerRecord): Record<string, string> => ({
 
 const CODES: Readonly<Record<number, ErrorCode>> = {
   ...{ 400: "bad-input", 403: "bad-input", 404: "not-found", 409: "conflict", 413: "bad-input" },
-  ...{ 429: "busy", 501: "unsupported", 503: "busy" },
+  ...{ 422: "io", 429: "busy", 501: "unsupported", 503: "busy" },
 };
+
+interface Called {
+  readonly signal?: AbortSignal | undefined;
+}
+type SummaryWants = Called & Pick<SummarizeOptions, "language" | "bullets" | "chunkTokens" | "onProgress">;
 
 /** A model of a running server. It answers as a lease of this process does: the same request and seed, the same tokens. */
 export class Attached {
@@ -54,35 +71,66 @@ export class Attached {
   }
 
   /** Streams an answer; the last event is "end", also when the signal aborts. */
-  async *generate(request: GenerateRequest, call: { readonly signal?: AbortSignal | undefined } = {}) {
-    const { signal } = call;
-    const start = performance.now();
-    const so = { text: "", ids: [] as number[], promptTokens: 0, firstTokenMs: 0 };
+  async *generate(request: GenerateRequest, { signal }: Called = {}): AsyncGenerator<GenerationEvent, void> {
+    const so = new SoFar();
     try {
-      const response = await this.#post("/irori/generate", bodyOf(this.model, request), signal);
-      for await (const event of this.#events(response)) {
-        if (event.type === "started") so.promptTokens = event.promptTokens;
-        if (event.type === "token") {
-          if (so.ids.length === 0) so.firstTokenMs = performance.now() - start;
-          so.ids.push(event.id);
-          so.text += event.text;
-        }
+      for await (const event of this.answer(request, { signal })) {
+        so.note(event);
         const told = toldOf(event);
         if (told !== undefined) yield told;
-        if (event.type === "end") return;
       }
-      throw this.#broken("its answer ended without its last record");
+      return;
     } catch (error) {
       if (!signal?.aborted) throw error;
     }
-    const { firstTokenMs, ...rest } = so;
-    const decodeMs = performance.now() - start - firstTokenMs;
-    const tokensPerSecond = so.ids.length > 1 ? ((so.ids.length - 1) * 1000) / decodeMs : 0;
+    const { text, ids, promptTokens, firstTokenMs } = so;
+    const decodeMs = so.totalMs - firstTokenMs;
+    const tokensPerSecond = ids.length > 1 ? ((ids.length - 1) * 1000) / decodeMs : 0;
     const timings = { openMs: 0, prefillMs: firstTokenMs, decodeMs, firstTokenMs, tokensPerSecond };
-    const end: GenerationEvent = {
-      ...{ type: "end", ...rest, reusedTokens: 0, hasBos: false, stop: "cancelled", seed: request.seed, timings },
+    yield {
+      type: "end",
+      text,
+      ids,
+      promptTokens,
+      reusedTokens: 0,
+      hasBos: false,
+      stop: "cancelled",
+      seed: request.seed,
+      timings,
     };
-    yield end;
+  }
+
+  /** An answer as the server tells it, to its last record; a server that is busy, and an engine that died, are "busy". */
+  async *answer(
+    request: GenerateRequest | GeneratorRequest,
+    { signal, lane }: Called & { readonly lane?: Lane },
+  ): AsyncGenerator<AnswerEvent, void> {
+    const response = await this.#post("/irori/generate", { ...bodyOf(this.model, request), lane }, signal);
+    for await (const event of this.#events<AnswerEvent>(response)) {
+      yield event;
+      if (event.type === "end") return;
+    }
+    throw this.#broken("its answer ended without its last record");
+  }
+
+  /** A summary as the server makes it. Throws "cancelled" when the signal aborts; what was finished stays at the server. */
+  async summarize(text: string, wants: SummaryWants = {}): Promise<Summary> {
+    const { signal, onProgress, chunkTokens, ...rest } = wants;
+    const body = { model: this.model, text, ...rest, chunk_tokens: chunkTokens, stream: true };
+    try {
+      const response = await this.#post("/irori/summaries", body, signal);
+      for await (const event of this.#events<SummaryEvent>(response)) {
+        if (event.type === "progress") onProgress?.(event.progress);
+        else {
+          const { title, bullets, report } = event;
+          return { title, bullets, report };
+        }
+      }
+    } catch (error) {
+      if (signal?.aborted) throw cancelled("the summary", signal);
+      throw error;
+    }
+    throw this.#broken("its summary ended without its last record");
   }
 
   /** As the model's vectors are; `onDone` is not called, they come together. */
@@ -107,15 +155,16 @@ export class Attached {
       throw this.#broken("it does not answer", cause);
     });
     if (response.ok) return response;
-    const { message, code } = errorIn(await response.text());
-    throw new IroriError(code === "no_room" ? "no-room" : (CODES[response.status] ?? "io"), {
-      what: `the server at ${url} refuses`,
-      got: message,
-      next: response.status === 429 || response.status === 503 ? OPEN_HERE : undefined,
-    });
+    throw this.#refused(errorIn(await response.text()), CODES[response.status]);
+  }
+  #refused({ message, code }: Told, by: ErrorCode = "io"): IroriError {
+    const kind = code === "no_room" ? "no-room" : code === "engine_lost" ? "busy" : by;
+    const next = kind === "no-room" || kind === "busy" ? OPEN_HERE : undefined;
+    return new IroriError(kind, { what: `the server at ${this.record.url} refuses`, got: message, next });
   }
 
-  async *#events(response: Response): AsyncGenerator<AnswerEvent, void> {
+  /** Lines of JSON, or server-sent events whose data is that. */
+  async *#events<T extends { readonly type: string }>(response: Response): AsyncGenerator<T, void> {
     let rest = "";
     try {
       const pieces = response.body?.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>);
@@ -123,9 +172,9 @@ export class Attached {
         const lines = (rest + piece).split("\n");
         rest = lines.pop() ?? "";
         for (const line of lines) {
-          if (line === "") continue; // a heartbeat
-          const event = JSON.parse(line) as AnswerEvent | { readonly type?: never; readonly error: object };
-          if (event.type === undefined) throw this.#broken(errorIn(line).message);
+          if (line === "" || line.startsWith(":") || line === "data: [DONE]") continue; // a heartbeat, or no more
+          const event = JSON.parse(line.replace(/^data: /, "")) as T | { readonly type?: never; readonly error: Told };
+          if (event.type === undefined) throw this.#refused(event.error);
           yield event;
         }
       }
@@ -141,7 +190,7 @@ export class Attached {
 
 const OPEN_HERE = "ask again, or open the model here with --no-server";
 
-function bodyOf(model: string, request: GenerateRequest): GenerateBody {
+function bodyOf(model: string, request: GenerateRequest | GeneratorRequest): GenerateBody {
   const { prompt, seed, sampling, maxTokens, minTokens, stop, ignoreEos, logprobs } = request;
   const { logitBias, ...plain } = sampling ?? {};
   const biases = Object.entries(logitBias ?? {}).map(([id, by]) => [id, by === -Infinity ? null : by]);
@@ -169,7 +218,11 @@ function toldOf(event: AnswerEvent): GenerationEvent | undefined {
 }
 
 /** What an error of the server's says. */
-function errorIn(text: string): { readonly message: string; readonly code?: string | undefined } {
+interface Told {
+  readonly message: string;
+  readonly code?: string | undefined;
+}
+function errorIn(text: string): Told {
   const cut = { message: text.slice(0, 200) };
   try {
     const { error } = JSON.parse(text) as { readonly error?: { readonly message?: string; readonly code?: string } };

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { IroriError, type ProgressEvent } from "../../base/mod.ts";
 import { answersWriter, keptIn } from "../summaries/answers-writer.ts";
 import { fetchText } from "../summaries/fetch-text.ts";
+import type { Summary } from "../summaries/report.ts";
 import { type SummarizeOptions, summarize } from "../summaries/summarize.ts";
 import { type Document, summarizeMany } from "../summaries/summarize-many.ts";
 import { told } from "../told.ts";
@@ -44,6 +45,9 @@ export const summaryRoutes: readonly Route[] = [
 type Event =
   | { readonly type: "progress"; readonly progress: ProgressEvent }
   | { readonly type: "result"; readonly value: object };
+
+/** What a stream of one summary tells. */
+export type SummaryEvent = Extract<Event, { type: "progress" }> | (Summary & { readonly type: "summary" });
 
 async function postSummaries(serving: Serving, c: Ctx): Promise<Response> {
   const body = await bodyOf(c, summaryBody);
