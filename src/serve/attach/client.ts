@@ -183,8 +183,8 @@ export class Attached {
     }
   }
 
-  #broken(got: string, cause?: unknown): IroriError {
-    return new IroriError("io", { what: `the server at ${this.record.url}`, got, next: OPEN_HERE, cause });
+  #broken(fault: string, cause?: unknown): IroriError {
+    return new IroriError("io", { what: `the server at ${this.record.url}: ${fault}`, next: OPEN_HERE, cause });
   }
 }
 
