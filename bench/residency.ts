@@ -10,11 +10,18 @@ const { values } = parseArgs({ options: { model: { type: "string", default: "smo
 const { model } = values;
 const { settings } = readSettings();
 
-/** Bytes of a process that are resident, of files and of none; a page of a file that is mapped twice counts twice, as in `ps`. */
-function residentOf(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const bytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) * 1024;
-  return bytes("RssAnon") + bytes("RssFile");
+interface Resident {
+  /** As `ps` counts: a page of a file that is mapped twice counts twice. */
+  readonly all: number;
+  /** Each page once. */
+  readonly once: number;
+}
+
+/** Bytes of a process that are in memory, of files and of none. */
+function residentOf(pid: number): Resident {
+  const read = (file: string, name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1]) * 1024;
+  return { all: read("status", "RssAnon") + read("status", "RssFile"), once: read("smaps_rollup", "Pss") };
 }
 
 {
@@ -30,12 +37,13 @@ for (const context of [512, 2048, 4096]) {
   const ids = Array.from({ length: context - 8 }, (_, i) => 100 + ((i * 7919) % (facts.vocabSize - 200)));
   const request = { ids, seed: 1, maxTokens: 8, ignoreEos: true, sampling: { temperature: 0 } };
   for await (const _ of host.generate(model, request));
-  const measured = residentOf(host.pid as number) - before;
+  const after = residentOf(host.pid as number);
+  const measured = after.all - before.all;
   const planned = itemsOf({ facts, context }).reduce((sum, { bytes }) => sum + bytes, 0);
   worst = Math.max(worst, Math.abs(planned / measured - 1));
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   console.log(
-    `check 9: ${context} tokens: planned ${megabytes(planned)} MB, measured ${megabytes(measured)} MB, ${(planned / measured).toFixed(3)} x`,
+    `check 9: ${context} tokens: planned ${megabytes(planned)} MB, measured ${megabytes(measured)} MB, ${(planned / measured).toFixed(3)} x; each page once ${megabytes(after.once - before.once)} MB`,
   );
 }
 console.log(`check 9: at most ${(worst * 100).toFixed(1)} % off: ${worst <= 0.1 ? "holds" : "does not hold"}`);

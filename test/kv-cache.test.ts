@@ -29,7 +29,7 @@ test("a cache that is disposed of gives its memory back at once, after a run ove
     const before = privateBytes();
     const cache = new KvCache(config, 2000);
     for (const tensor of Object.values(cache.ports(0).outputs)) (tensor.data as Float32Array).fill(1);
-    const run = cache.runs();
+    const run = cache.heldByRun();
     cache[Symbol.dispose]();
     cache[Symbol.dispose]();
     const during = megabytes(before);

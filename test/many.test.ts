@@ -134,17 +134,30 @@ test("beside a more urgent answer others take turns, three a step: each goes on,
   for (let i = 0; i < 7; i++) assert.ok(told.includes(String(i)), `${i} was left out: ${turns.join(" ")}`);
 });
 
-test("a KvCache that is disposed of while a run is over it stays until that has ended, and refuses the next", async () => {
+test("a KvCache that is disposed of while a run is over it stays until that has ended, and the next refuses it; other rows go on", async () => {
   await using resident = await openResident(prepared, runtime);
   const { config } = resident.manifest;
-  using step = new BoundStep(await resident.step(1), 1, { config });
+  using one = new BoundStep(await resident.step(1), 1, { config });
+  using two = new BoundStep(await resident.step(2), 2, { config });
   const look = { at: [199], temperatures: [1] };
+  const ids = Array.from({ length: 200 }, (_, i) => 2 + (i % 150));
   for (let round = 0; round < 20; round++) {
     const cache = new KvCache(config, 4000);
-    const ids = Array.from({ length: 200 }, (_, i) => 2 + (i % 150));
-    const running = step.alone({ cache, ids }, look);
+    const running = one.alone({ cache, ids }, look);
     cache[Symbol.dispose]();
-    await assert.rejects(running, /disposed of/); // it goes as far as to count the tokens
-    await assert.rejects(step.alone({ cache, ids }, look), /disposed of|is gone/);
+    assert.ok((await running)?.candidates(0));
+    await assert.rejects(one.alone({ cache, ids }, look), /disposed of|is gone/);
+    const [left, stays] = [new KvCache(config, 4000), new KvCache(config, 4000)];
+    const both = two.together(
+      [left, stays].map((each) => ({ cache: each, ids: [7] })),
+      [1, 1],
+    );
+    left[Symbol.dispose]();
+    await both;
+    assert.deepEqual([left.length, stays.length], [0, 1]);
+    two.leave(left);
+    await two.together([{ cache: stays, ids: [8] }], [1]);
+    assert.equal(stays.length, 2);
+    stays[Symbol.dispose]();
   }
 });

@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
-import type { IroriError } from "../src/base/mod.ts";
-import { Attached, batchGenerator, type ServerRecord } from "../src/serve/attach/mod.ts";
+import type { GeneratorEvent } from "../src/engine/mod.ts";
+import { Attached, batchGenerator, type ServerError, type ServerRecord } from "../src/serve/attach/mod.ts";
+import type { GenerateBody } from "../src/serve/http/native.ts";
 import { type CommandAt, commandAt } from "./setup/command.ts";
 import { ownHome } from "./setup/own-home.ts";
 import { smollm2 } from "./setup/smollm2.ts";
@@ -78,7 +79,7 @@ test("batch asks the server in the batch lane: the same file, byte by byte, as i
   const input = join(store.home, "prompts.txt");
   writeFileSync(input, 'Name a colour.\nName a fruit.\n{"prompt":"Say hi","maxTokens":3,"id":"x"}\n'.repeat(3));
   const [there, here] = ["there", "here"].map((name) => join(store.home, `${name}.jsonl`)) as [string, string];
-  const batch = ["batch", model, "--input", input, "--max-tokens", "6", "--logprobs", "1", "--out"];
+  const batch = ["batch", model, "--input", input, "--max-tokens", "6", "--out"];
   const { answers, server } = command.json([...batch, there]);
   assert.deepEqual([answers, server], [9, url]);
   assert.equal(command.json([...batch, here, "--no-server"]).answers, 9);
@@ -88,9 +89,11 @@ test("batch asks the server in the batch lane: the same file, byte by byte, as i
   const cut = join(store.home, "cut.jsonl");
   const running = command.start(["batch", model, "--input", input, "--max-tokens", "400", "--out", cut]);
   running.stderr.resume();
-  while (command.json(["ps"]).lanes.running === 0) await wait(50);
+  const ended = once(running, "exit");
+  while (running.exitCode === null && !/"running":[1-9]/.test(JSON.stringify(command.json(["ps"]).lanes)))
+    await wait(50);
   running.kill("SIGINT");
-  assert.deepEqual(await once(running, "exit"), [130, null]);
+  assert.deepEqual(await ended, [130, null]);
   assert.doesNotMatch(readFileSync(cut, "utf8"), /error/);
 });
 
@@ -110,34 +113,78 @@ test("summarize asks the server, and what it wrote is there when the command ope
   assert.deepEqual(command.json(["ps"]).loads, { first: 1 });
 });
 
-test("a full lane and an engine that dies in the middle are waited for: each token comes once", async () => {
-  const token = (id: number) => JSON.stringify({ type: "token", id, text: `t${id} ` });
-  const timings = { openMs: 0, prefillMs: 1, decodeMs: 1, firstTokenMs: 1, tokensPerSecond: 1 };
-  const end = JSON.stringify({ type: "end", text: "t1 t2 t3 ", ids: [1, 2, 3], stop: "stop", seed: 1, timings });
-  const lost = JSON.stringify({ error: { message: "it is gone", code: "engine_lost" } });
-  const answers: readonly (readonly [number, readonly string[]])[] = [
-    [429, [JSON.stringify({ error: { message: "full", code: "lane_full" } })]],
-    [200, [token(1), token(2), lost]],
-    [200, [token(1), token(2), token(3), end]],
-  ];
-  const asked: string[] = [];
-  const standIn = createServer(async (request, response) => {
-    asked.push(await readAll(request));
-    const [status, lines] = answers[asked.length - 1] ?? [500, []];
-    response.writeHead(status).end(lines.map((line) => `${line}\n`).join(""));
+/** Until the server has an answer under way, or a command has ended. */
+async function untilAnswering(running: { readonly exitCode: number | null }): Promise<void> {
+  while (running.exitCode === null && command.json(["ps"]).lanes.free === 2) await wait(50);
+}
+
+/** Answers one request after another, with a status and lines; what it was asked. */
+async function standIn(answers: readonly (readonly [number, readonly object[]])[]) {
+  const asked: GenerateBody[] = [];
+  const server = createServer(async (request, response) => {
+    asked.push(JSON.parse(await readAll(request)));
+    const [status, lines] = answers[asked.length - 1] ?? [500, [refusal("internal")]];
+    response.writeHead(status).end(lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
   });
-  await new Promise<void>((resolve) => standIn.listen(0, "127.0.0.1", resolve));
-  const record = { url: `http://127.0.0.1:${(standIn.address() as AddressInfo).port}` } as ServerRecord;
-  const generator = batchGenerator(new Attached({ record, facts: {} as never }, model));
-  const told: (number | string | undefined)[] = [];
-  for await (const event of generator.generate({ prompt: { text: "Hi" }, seed: 1 }))
-    told.push(event.type === "token" ? event.id : event.type);
-  assert.deepEqual(told, [1, 2, 3, "end"]);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const record = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } as ServerRecord;
+  const attached = new Attached({ record, facts: {} as never }, model);
+  return { asked, attached, [Symbol.asyncDispose]: async () => void server.close() };
+}
+const refusal = (code: string) => ({ error: { message: `told: ${code}`, code } });
+const token = (id: number) => ({ type: "token", id, text: `t${id} ` });
+const timings = { openMs: 0, prefillMs: 1, decodeMs: 1, firstTokenMs: 1, tokensPerSecond: 1 };
+const ids = [1, 2, 3];
+const end = { ...{ type: "end", text: "t1 t2 t3 ", ids, stop: "stop", seed: 1, timings }, about: {} };
+const request = { prompt: { text: "Hi" }, seed: 1 };
+
+test("a full lane and an engine that dies in the middle are waited for: each token comes once", async () => {
+  await using it = await standIn([
+    [429, [refusal("lane_full")]],
+    [200, [token(1), token(2), refusal("engine_lost")]],
+    [200, [...ids.map(token), end]],
+  ]);
+  const waits: string[] = [];
+  const generator = batchGenerator(it.attached, {
+    wait: async () => undefined,
+    onWait: ({ message }) => waits.push(message),
+  });
+  const told: GeneratorEvent[] = [];
+  for await (const event of generator.generate(request)) told.push(event);
   assert.deepEqual(
-    asked.map((body) => JSON.parse(body).lane),
+    told.map((event) => (event.type === "token" ? event.id : event.type)),
+    [1, 2, 3, "end"],
+  );
+  const last = told.at(-1) as Extract<GeneratorEvent, { type: "end" }>;
+  assert.deepEqual([last.text, last.ids, last.tokens, last.stop], ["t1 t2 t3 ", ids, 3, "stop"]);
+  assert.deepEqual(
+    it.asked.map(({ lane }) => lane),
     ["batch", "batch", "batch"],
   );
-  standIn.close();
+  assert.equal(waits.length, 1);
+  assert.match(waits[0] ?? "", /told: lane_full/);
+});
+
+test("an engine that dies again and again under one answer is told; a cancel ends the waiting with what came", async () => {
+  await using dying = await standIn(
+    Array.from({ length: 9 }, () => [200, [token(1), refusal("engine_lost")]] as const),
+  );
+  const generator = batchGenerator(dying.attached, { wait: async () => undefined });
+  await assert.rejects(async () => {
+    for await (const _ of generator.generate(request));
+  }, /told: engine_lost/);
+  assert.equal(dying.asked.length, 3); // after the first no token came
+  await using full = await standIn([[200, [token(1), refusal("lane_full")]]]);
+  const stop = new AbortController();
+  const wait = async () => {
+    stop.abort();
+    throw stop.signal.reason;
+  };
+  const told: GeneratorEvent[] = [];
+  for await (const event of batchGenerator(full.attached, { wait }).generate(request, { signal: stop.signal }))
+    told.push(event);
+  const last = told.at(-1) as Extract<GeneratorEvent, { type: "end" }>;
+  assert.deepEqual([last.stop, last.ids, last.text], ["cancelled", [1], "t1 "]);
 });
 
 test("ps and top find it; top tells lanes, rates, loads and memory, and its text ends with --once", async () => {
@@ -201,24 +248,73 @@ test("a record whose process is gone is removed; one whose port another program 
   assert.ok(!existsSync(join(folder, "999999999.json")));
 });
 
-test("a refusal keeps its kind: no room is that, an engine that died or a server that stops is busy", async () => {
-  const answers: readonly (readonly [number, string, string])[] = [
+test("an error keeps its kind, as a response and in a stream; a server that is gone is told from a request with a fault", async () => {
+  const kinds: readonly (readonly [number, string, string])[] = [
     [503, "no_room", "no-room"],
     [503, "engine_lost", "busy"],
+    [503, "busy", "busy"],
     [429, "lane_full", "busy"],
     [501, "unsupported", "unsupported"],
     [404, "not_found", "not-found"],
+    [400, "context_length_exceeded", "bad-input"],
+    [500, "internal", "io"],
   ];
-  for (const [status, code, wanted] of answers) {
-    const body = JSON.stringify({ error: { message: `told: ${code}`, code } });
-    const standIn = createServer((_, response) => void response.writeHead(status).end(body));
-    await new Promise<void>((resolve) => standIn.listen(0, "127.0.0.1", resolve));
-    const record = { url: `http://127.0.0.1:${(standIn.address() as AddressInfo).port}` } as ServerRecord;
-    const asked = new Attached({ record, facts: {} as never }, model).embed(["a text"]);
-    await assert.rejects(
-      asked,
-      (error: IroriError) => error.code === wanted && error.message.includes(`told: ${code}`),
-    );
-    standIn.close();
+  for (const [status, code, wanted] of kinds) {
+    await using it = await standIn([
+      [status, [refusal(code)]],
+      [200, [{ type: "started", promptTokens: 1 }, refusal(code)]],
+    ]);
+    for (let i = 0; i < 2; i++)
+      await assert.rejects(
+        async () => {
+          for await (const _ of it.attached.generate(request));
+        },
+        (error: ServerError) => error.code === wanted && error.message.includes(`told: ${code}`) && !error.isGone,
+        `${code}, ${i}`,
+      );
   }
+  const cut = await standIn([[200, [token(1)]]]);
+  const reading = async () => {
+    for await (const _ of cut.attached.generate(request));
+  };
+  await assert.rejects(reading, (error: ServerError) => error.isGone);
+  await cut[Symbol.asyncDispose]();
+  await assert.rejects(reading, (error: ServerError) => error.isGone && /does not answer/.test(error.message));
+});
+
+test("a line with a fault is an error of its own while a server answers the others; one that stops ends the command in order", async () => {
+  await serve();
+  const input = join(store.home, "faulty.txt");
+  writeFileSync(input, `${"fire ".repeat(9000)}\nName a colour.\n`);
+  const out = join(store.home, "faulty.jsonl");
+  const batch = ["batch", model, "--input", input, "--max-tokens", "3", "--out", out, "--json"];
+  const { status, stdout } = command.irori(batch);
+  assert.equal(status, 2);
+  assert.deepEqual([JSON.parse(stdout).answers, JSON.parse(stdout).failed, JSON.parse(stdout).server], [2, 1, url]);
+  assert.match(readFileSync(out, "utf8"), /^.*"line":1,"error":\{"code":"bad-input"/);
+  const long = join(store.home, "long.jsonl");
+  const running = command.start([
+    "batch",
+    model,
+    "--input",
+    input,
+    "--min-tokens",
+    "3000",
+    "--max-tokens",
+    "4000",
+    "--out",
+    long,
+  ]);
+  let said = "";
+  running.stderr.on("data", (text: Buffer) => {
+    said += text;
+  });
+  const ended = once(running, "exit");
+  await untilAnswering(running);
+  command.irori(["stop"]);
+  assert.deepEqual(await ended, [7, null]);
+  assert.match(
+    said,
+    /1 of 2 answers, 1 of them errors.*the same command goes on from here\n.*the server at http.*\n$/s,
+  );
 });

@@ -197,8 +197,8 @@ test("another method of a route is a 405 that names those there are; another pat
     return [status, headers.get("allow")];
   };
   assert.deepEqual(await of("GET", "/v1/chat/completions"), [405, "POST"]);
-  assert.deepEqual(await of("POST", "/v1/models"), [405, "GET"]);
-  assert.deepEqual(await of("PUT", "/irori/jobs/some-id"), [405, "GET, DELETE"]);
+  assert.deepEqual(await of("POST", "/v1/models"), [405, "GET, HEAD"]);
+  assert.deepEqual(await of("PUT", "/irori/jobs/some-id"), [405, "GET, HEAD, DELETE"]);
   assert.deepEqual(await of("GET", "/v1/chat"), [404, null]);
   assert.deepEqual(await of("HEAD", "/v1/models"), [200, null]);
 });

@@ -310,14 +310,23 @@ test("the task handed back is no summary; the account says what is behind the bu
   assert.match(summaryText(again), / 1 answer was there from before\.\n/);
 });
 
-test("points and bullets without a letter count as empty ones", async () => {
-  const { text } = factsText(20, 11);
-  const script: Script = (seen) => {
-    const answer = honest(seen) as { readonly title: string; readonly bullets: readonly object[] };
-    return { ...answer, bullets: [{ text: "1},", from: [1] }, ...answer.bullets, { text: "12. 34", from: [2] }] };
+test("points and bullets without a letter or a number count as empty ones, in a short text and in parts", async () => {
+  const spoiled: Script = (seen) => {
+    const answer = honest(seen) as Record<string, unknown>;
+    const empty = [{ text: "1},", from: [1], passage: 1, points: [1] }];
+    return Object.fromEntries(
+      Object.entries(answer).map(([name, value]) => [name, Array.isArray(value) ? [...empty, ...value] : value]),
+    );
   };
-  const { bullets } = await summarize(text, optionsFor(new ScriptedWriter(script)));
-  assert.deepEqual(bullets, (await summarize(text, optionsFor(new ScriptedWriter(honest)))).bullets);
+  for (const [facts, context] of [
+    [20, undefined],
+    [200, 1_200],
+  ] as const) {
+    const { text } = factsText(facts, 11);
+    const of = async (script: Script) =>
+      (await summarize(text, optionsFor(new ScriptedWriter(script, { ...(context && { context }) })))).bullets;
+    assert.deepEqual(await of(spoiled), await of(honest), `${facts} facts`);
+  }
 });
 
 test("check 30: broken JSON is repaired, else asked for again twice at most, else a typed error", async () => {

@@ -1,10 +1,11 @@
 // `irori batch MODEL --input F --out F`: an answer for every line of a file, many at once, written in their order; run again, it goes
 // on where it was stopped. It does not know how answers are made, nor how the file of answers is kept (batch-file.ts).
+import { setTimeout as wait } from "node:timers/promises";
 import type { ArgsDef } from "citty";
 import { z } from "zod";
 import { IroriError } from "../base/mod.ts";
-import type { GeneratorRequest, Prompt } from "../engine/mod.ts";
-import { batchGenerator } from "../serve/attach/mod.ts";
+import type { Generator, GeneratorRequest, Prompt } from "../engine/mod.ts";
+import { type Attached, batchGenerator, ServerError } from "../serve/attach/mod.ts";
 import { answerOf } from "./answer.ts";
 import type { Arguments } from "./arguments.ts";
 import { attachArgs, attachedTo } from "./attach.ts";
@@ -85,7 +86,7 @@ async function runBatch(call: Call): Promise<number> {
   if (file.done > 0 && !args.flag("json")) say(`irori: ${file.done} of ${lines.length} answers are in ${out} already`);
   const start = performance.now();
   const rest = { input, lines, concurrency, wanted, seed };
-  const { tokens, server } = file.done < lines.length ? await answerRest(call, file, rest) : { tokens: 0 };
+  const { tokens, server, gone } = file.done < lines.length ? await answerRest(call, file, rest) : NOTHING;
   const seconds = (performance.now() - start) / 1000;
   const isWhole = file.done === lines.length;
   const { failed } = file;
@@ -95,6 +96,7 @@ async function runBatch(call: Call): Promise<number> {
     const errors = failed > 0 ? `, ${failed} of them errors` : "";
     say(`irori: ${file.done} of ${lines.length} answers${errors}, ${tokens} tokens in ${seconds.toFixed(1)} s${next}`);
   }
+  if (gone !== undefined) throw gone;
   if (!isWhole) return exitCodeOf("cancelled");
   return failed > 0 ? exitCodeOf("bad-input") : 0;
 }
@@ -108,19 +110,29 @@ interface Rest {
   readonly seed: number;
 }
 
-/** Answers what has no answer yet; how many tokens that took, and at which server. */
+interface Outcome {
+  readonly tokens: number;
+  /** The address of the server that answered. */
+  readonly server?: string | undefined;
+  /** It went away: the lines that are left have no fault. */
+  readonly gone?: ServerError | undefined;
+}
+const NOTHING: Outcome = { tokens: 0 };
+
+/** Answers what has no answer yet. */
 async function answerRest(
   call: Call,
   file: BatchFile,
   { input, lines, concurrency, wanted, seed }: Rest,
-): Promise<{ readonly tokens: number; readonly server?: string | undefined }> {
+): Promise<Outcome> {
   const { args } = call;
   using stop = listenForStop();
   const { signal } = stop;
   const provider = providerOf(call);
   const attached = provider.kind === "local" ? await attachedTo(call) : undefined;
-  await using generator = attached ? batchGenerator(attached) : await openGenerator(call, provider);
+  await using generator = attached ? patientGenerator(call, attached) : await openGenerator(call, provider);
   const rest = lines.slice(file.done);
+  let gone: ServerError | undefined;
   using progress = showProgress(args.flag("json"));
   let tokens = 0;
   const answer = async (line: Line): Promise<object | undefined> => {
@@ -135,7 +147,10 @@ async function answerRest(
     } catch (error) {
       if (!(error instanceof IroriError)) throw error;
       if (error.code === "cancelled") return undefined;
-      if (attached && ["io", "busy"].includes(error.code)) throw error; // the server is gone: the line has no fault
+      if (error instanceof ServerError && error.isGone) {
+        gone = error;
+        return undefined;
+      }
       if (!args.flag("json")) say(`irori: ${error.message}`);
       return { line: number, error: { code: error.code, message: error.message } };
     }
@@ -144,8 +159,19 @@ async function answerRest(
     await file.add(line, result);
     progress.onProgress({ step: "answer", done: file.done, total: lines.length, unit: "prompts" });
   });
-  return { tokens, server: attached?.record.url };
+  return { tokens, server: attached?.record.url, gone };
 }
+
+/** Says once that the server has to be waited for. */
+function patientGenerator({ args }: Call, attached: Attached): Generator {
+  let isTold = args.flag("json");
+  const onWait = ({ message }: ServerError): void => {
+    if (!isTold) say(`irori: waiting: ${message}`);
+    isTold = true;
+  };
+  return batchGenerator(attached, { wait: (ms, signal) => wait(ms, undefined, signal && { signal }), onWait });
+}
+
 function needed(args: Arguments, name: string): string {
   const text = args.text(name);
   if (text !== undefined) return text;

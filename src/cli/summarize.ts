@@ -63,15 +63,12 @@ async function runSummarize(call: Call): Promise<number> {
     bullets: args.number("bullets", { isWhole: true, min: 1, max: 30 }),
     chunkTokens: args.number("chunk-tokens", { isWhole: true, min: 64 }),
   };
-  const attached = await attachedTo(call, modelOf(call));
-  await using here = attached ? undefined : await openedHere(call, atOnce, signal);
-  const summaryOf = (text: string) =>
-    here ? summarizeText(text, { ...here, ...options }) : (attached as Attached).summarize(text, options);
+  await using writer = await openWriter(call, atOnce, signal);
   const responses: (Summary & { id: string })[] = [];
   const errors: { id: string; code: string; message: string }[] = [];
   for (const id of sources) {
     try {
-      responses.push({ id, ...(await summaryOf(await textOf(id, signal))) });
+      responses.push({ id, ...(await writer.summarize(await textOf(id, signal), options)) });
     } catch (error) {
       if (signal.aborted) {
         say("irori: stopped; the same command goes on from here");
@@ -86,19 +83,40 @@ async function runSummarize(call: Call): Promise<number> {
     const made = responses.at(-1) as Summary & { id: string };
     if (!isJson) print(`${sources.length > 1 ? `${id}\n` : ""}${summaryText(made, format)}`);
   }
-  const server = attached?.record.url;
+  const { server } = writer;
   if (isJson) printJson(sources.length === 1 ? { ...responses[0], server } : { responses, errors, server });
   else for (const { id, message } of errors) say(`irori: ${id}: ${message}`);
   return errors.length > 0 ? exitCodeOf(errors[0]?.code as IroriError["code"]) : 0;
 }
 
-/** Whoever summarises, with an engine of its own. */
-function openedHere(call: Call, atOnce: number, signal: AbortSignal) {
+interface Writer extends AsyncDisposable {
+  /** The address of a running server that it is. */
+  readonly server?: string | undefined;
+  readonly summarize: Attached["summarize"];
+}
+
+/** A running server, or an engine of its own. */
+async function openWriter(call: Call, atOnce: number, signal: AbortSignal): Promise<Writer> {
+  const model = modelOf(call);
+  const attached = await attachedTo(call, model);
+  if (attached !== undefined) {
+    if (call.args.text("at-once") !== undefined && !call.args.flag("json"))
+      say("irori: --at-once is left aside: as many parts are read at once as the server has slots");
+    return {
+      server: attached.record.url,
+      summarize: (text, wants) => attached.summarize(text, wants),
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+  }
   const { settings } = settingsOf(call);
-  return openSummarizer({
+  const opened = await openSummarizer({
     host: new ProcessHost({ settings, rows: atOnce, lease: leaseOf(call) }),
-    ...{ model: modelOf(call), workFile: workFileIn(settings.home), atOnce, signal },
+    ...{ model, workFile: workFileIn(settings.home), atOnce, signal },
   });
+  return {
+    summarize: (text, wants) => summarizeText(text, { ...opened, ...wants }),
+    [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
+  };
 }
 
 function modelOf(call: Call): string {

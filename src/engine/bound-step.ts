@@ -132,7 +132,8 @@ export class BoundStep implements Disposable {
     });
     const [{ cache, ids }] = feeds as [Feed];
     using run = new DisposableStack();
-    for (const each of [...feeds.map((feed) => feed.cache), this.#nobody]) run.use(each.runs());
+    for (const each of feeds) run.use(each.cache.heldByRun());
+    run.use(this.#nobody.heldByRun());
     const caches = cache.sizes;
     const inputs = this.#extras?.inputs(cache.length, ids.length, caches) ?? {};
     const outputs = this.#extras?.outputs(ids.length, caches) ?? {};

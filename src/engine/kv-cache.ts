@@ -130,8 +130,9 @@ export class KvCache implements Disposable {
     for (const [{ past }, stay] of kept) past.data[0] = stay;
   }
 
-  /** A step has written the keys and values of so many tokens. */
+  /** A step has written the keys and values of so many tokens; one that was disposed of meanwhile counts none. */
   added(tokens: number): void {
+    if (this.#isDisposed) return;
     this.#length += tokens;
     this.#past.data[0] = this.#length;
     for (const { past } of this.#windowed.values()) past.data[0] = (past.data[0] as number) + tokens;
@@ -233,8 +234,8 @@ export class KvCache implements Disposable {
     return { inputs, outputs };
   }
 
-  /** A run over it begins: its memory stays until that has ended, also where it is disposed of meanwhile. */
-  runs(): Disposable {
+  /** For a run over it: its memory stays until that has ended, also where it is disposed of meanwhile. */
+  heldByRun(): Disposable {
     this.#runs++;
     return {
       [Symbol.dispose]: () => {

@@ -173,7 +173,7 @@ function factsOf(
   };
 }
 
-/** What Programs and arenas of a model that has run take, and each token of its vocabulary: bench/residency.ts finds it for two models. */
+/** What Programs and arenas of a model that has run take, and each token of its vocabulary: fitted to two models (bench/residency.ts). */
 const PROGRAMS_BYTES = 33e6;
 const TOKEN_BYTES = 160;
 

@@ -1,6 +1,6 @@
 // A running server of this store, for other processes of this machine: found by its record, asked whether it is who it says, and then
 // answering as a lease does. It does not know what is asked.
-import { cancelled, type ErrorCode, IroriError } from "../../base/mod.ts";
+import { cancelled, IroriError } from "../../base/mod.ts";
 import type {
   Choice,
   Embeddings,
@@ -16,6 +16,7 @@ import type { Lane } from "../lane-policy.ts";
 import type { Summary } from "../summaries/report.ts";
 import type { SummarizeOptions } from "../summaries/summarize.ts";
 import { announced, type ServerRecord } from "./record.ts";
+import { type Refusal, refusalIn, ServerError } from "./server-error.ts";
 import { SoFar } from "./so-far.ts";
 
 /** Milliseconds in which a server that is well says who it is. */
@@ -50,15 +51,10 @@ const headersOf = ({ key }: ServerRecord): Record<string, string> => ({
   ...(key !== undefined && { authorization: `Bearer ${key}` }),
 });
 
-const CODES: Readonly<Record<number, ErrorCode>> = {
-  ...{ 400: "bad-input", 403: "bad-input", 404: "not-found", 409: "conflict", 413: "bad-input" },
-  ...{ 422: "io", 429: "busy", 501: "unsupported", 503: "busy" },
-};
-
-interface Called {
+interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
-type SummaryWants = Called & Pick<SummarizeOptions, "language" | "bullets" | "chunkTokens" | "onProgress">;
+type SummaryWants = CallOptions & Pick<SummarizeOptions, "language" | "bullets" | "chunkTokens" | "onProgress">;
 
 /** A model of a running server. It answers as a lease of this process does: the same request and seed, the same tokens. */
 export class Attached {
@@ -71,7 +67,7 @@ export class Attached {
   }
 
   /** Streams an answer; the last event is "end", also when the signal aborts. */
-  async *generate(request: GenerateRequest, { signal }: Called = {}): AsyncGenerator<GenerationEvent, void> {
+  async *generate(request: GenerateRequest, { signal }: CallOptions = {}): AsyncGenerator<GenerationEvent, void> {
     const so = new SoFar();
     try {
       for await (const event of this.answer(request, { signal })) {
@@ -83,10 +79,11 @@ export class Attached {
     } catch (error) {
       if (!signal?.aborted) throw error;
     }
-    const { text, ids, promptTokens, firstTokenMs } = so;
-    const decodeMs = so.totalMs - firstTokenMs;
+    const { text, ids, promptTokens, firstTokenMs, totalMs } = so;
+    const prefillMs = ids.length > 0 ? firstTokenMs : totalMs;
+    const decodeMs = totalMs - prefillMs;
     const tokensPerSecond = ids.length > 1 ? ((ids.length - 1) * 1000) / decodeMs : 0;
-    const timings = { openMs: 0, prefillMs: firstTokenMs, decodeMs, firstTokenMs, tokensPerSecond };
+    const timings = { openMs: 0, prefillMs, decodeMs, firstTokenMs, tokensPerSecond };
     yield {
       type: "end",
       text,
@@ -103,7 +100,7 @@ export class Attached {
   /** An answer as the server tells it, to its last record; a server that is busy, and an engine that died, are "busy". */
   async *answer(
     request: GenerateRequest | GeneratorRequest,
-    { signal, lane }: Called & { readonly lane?: Lane },
+    { signal, lane }: CallOptions & { readonly lane?: Lane },
   ): AsyncGenerator<AnswerEvent, void> {
     const response = await this.#post("/irori/generate", { ...bodyOf(this.model, request), lane }, signal);
     for await (const event of this.#events<AnswerEvent>(response)) {
@@ -115,6 +112,7 @@ export class Attached {
 
   /** A summary as the server makes it. Throws "cancelled" when the signal aborts; what was finished stays at the server. */
   async summarize(text: string, wants: SummaryWants = {}): Promise<Summary> {
+    if (text.trim() === "") throw new IroriError("bad-input", { what: "there is no text to summarise" });
     const { signal, onProgress, chunkTokens, ...rest } = wants;
     const body = { model: this.model, text, ...rest, chunk_tokens: chunkTokens, stream: true };
     try {
@@ -155,12 +153,7 @@ export class Attached {
       throw this.#broken("it does not answer", cause);
     });
     if (response.ok) return response;
-    throw this.#refused(errorIn(await response.text()), CODES[response.status]);
-  }
-  #refused({ message, code }: Told, by: ErrorCode = "io"): IroriError {
-    const kind = code === "no_room" ? "no-room" : code === "engine_lost" ? "busy" : by;
-    const next = kind === "no-room" || kind === "busy" ? OPEN_HERE : undefined;
-    return new IroriError(kind, { what: `the server at ${this.record.url} refuses`, got: message, next });
+    throw ServerError.refused(url, refusalIn(await response.text()), response.status);
   }
 
   /** Lines of JSON, or server-sent events whose data is that. */
@@ -173,8 +166,10 @@ export class Attached {
         rest = lines.pop() ?? "";
         for (const line of lines) {
           if (line === "" || line.startsWith(":") || line === "data: [DONE]") continue; // a heartbeat, or no more
-          const event = JSON.parse(line.replace(/^data: /, "")) as T | { readonly type?: never; readonly error: Told };
-          if (event.type === undefined) throw this.#refused(event.error);
+          const event = JSON.parse(line.replace(/^data: /, "")) as
+            | T
+            | { readonly type?: never; readonly error: Refusal };
+          if (event.type === undefined) throw ServerError.refused(this.record.url, event.error);
           yield event;
         }
       }
@@ -183,12 +178,10 @@ export class Attached {
     }
   }
 
-  #broken(fault: string, cause?: unknown): IroriError {
-    return new IroriError("io", { what: `the server at ${this.record.url}: ${fault}`, next: OPEN_HERE, cause });
+  #broken(fault: string, cause?: unknown): ServerError {
+    return ServerError.gone(this.record.url, fault, cause);
   }
 }
-
-const OPEN_HERE = "ask again, or open the model here with --no-server";
 
 function bodyOf(model: string, request: GenerateRequest | GeneratorRequest): GenerateBody {
   const { prompt, seed, sampling, maxTokens, minTokens, stop, ignoreEos, logprobs } = request;
@@ -215,19 +208,4 @@ function toldOf(event: AnswerEvent): GenerationEvent | undefined {
   if (event.type !== "end") return undefined;
   const { about: _, ...answer } = event;
   return answer;
-}
-
-/** What an error of the server's says. */
-interface Told {
-  readonly message: string;
-  readonly code?: string | undefined;
-}
-function errorIn(text: string): Told {
-  const cut = { message: text.slice(0, 200) };
-  try {
-    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: string; readonly code?: string } };
-    return { ...cut, ...error };
-  } catch {
-    return cut;
-  }
 }

@@ -2,3 +2,4 @@
 export { batchGenerator } from "./batch.ts";
 export { Attached, type Found, serversOf } from "./client.ts";
 export { announced, isProcess, type ServerRecord } from "./record.ts";
+export { ServerError } from "./server-error.ts";

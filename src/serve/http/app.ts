@@ -141,18 +141,15 @@ function serveRoutes(app: Hono<Env>, serving: Serving): void {
   for (const { method, path, serve } of routes) app.on(method, path, (c) => serve(serving, c));
   for (const [path, of] of Map.groupBy(routes, (route) => route.path))
     app.all(path, (c) => {
-      c.header("allow", of.map(({ method }) => method).join(", "));
-      return notHere(c, 405);
+      const methods = of.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ");
+      c.header("allow", methods);
+      const what = `there is no ${c.req.method} ${c.req.path} here`;
+      return told(c, factsOfError(new HttpError(405, "unsupported", { what, wanted: methods })));
     });
-  app.notFound((c) => notHere(c, 404));
-}
-
-function notHere(c: Ctx, status: 404 | 405): Response {
-  const error = new HttpError(status, "not-found", {
-    what: `there is no ${c.req.method} ${c.req.path} here`,
-    next: "docs/serve.md lists what there is",
+  app.notFound((c) => {
+    const what = `there is no ${c.req.method} ${c.req.path} here`;
+    return told(c, factsOfError(new HttpError(404, "not-found", { what, next: "docs/serve.md lists what there is" })));
   });
-  return told(c, factsOfError(error));
 }
 
 /** Ready where every model that is served is open and warm. */

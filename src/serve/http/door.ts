@@ -79,7 +79,7 @@ export function door(options: DoorOptions): MiddlewareHandler<Env> {
     }
     c.set("caller", callerOf(c.req.header("authorization"), c.req.header("x-irori-caller")));
     if (open >= options.mostOpen)
-      throw new HttpError(503, "no-room", {
+      throw new HttpError(503, "busy", {
         what: "too many requests are open",
         got: open,
         wanted: `at most ${options.mostOpen}`,
@@ -116,7 +116,7 @@ const isOpenToAll = (path: string): boolean => path === "/" || path.startsWith("
 class QuotaError extends HttpError {
   override readonly retryAfterS: number;
   constructor(name: string, perMinute: number, retryAfterS: number) {
-    super(429, "no-room", {
+    super(429, "busy", {
       what: `the key ${name} has had its ${perMinute} requests of this minute`,
       next: `try again in ${retryAfterS} s`,
     });

@@ -104,8 +104,8 @@ export function countingIn(sentence: string): string | undefined {
   return loop && `it goes on counting ${JSON.stringify(loop.slice(0, 40))}`;
 }
 
-/** Whether a text says anything: a point or bullet without a letter counts as an empty one. */
-export const hasWords = (text: string): boolean => /\p{L}/u.test(text);
+/** Whether a text says anything: a point or bullet without a letter or a number of two digits counts as an empty one. */
+export const hasWords = (text: string): boolean => /\p{L}|\p{N}{2}/u.test(text);
 
 const windows = (parts: readonly string[], size: number, by: string): string[] =>
   Array.from({ length: Math.max(0, parts.length - size + 1) }, (_, i) => parts.slice(i, i + size).join(by));

@@ -345,7 +345,7 @@ class Run {
       const made = await this.#ask({ stage: "reduce", most, numbered: numberedPoints(group) }, level, (json) => {
         const { success, data } = reduceAnswer.safeParse(json);
         if (!success) return "it does not have the shape that was asked for";
-        return traced(data.points.slice(0, most), group);
+        return traced(data.points, group).slice(0, most);
       });
       this.#stage("reduce", level, 0).pointsOut += made.value.length;
       if (made.isCut) this.#degraded.push(`an answer of reduce level ${level} was cut at its limit`);
