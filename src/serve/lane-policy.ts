@@ -279,12 +279,10 @@ export class LanePolicy {
   }
 
   #first(lane: Lane, now: number): Ticket | undefined {
+    const waiting = [...this.#tickets.values()].filter((each) => each.lane === lane && each.state !== "running");
+    if (waiting.length < 2) return waiting[0];
     const compare = this.#order(lane, now);
-    let first: Ticket | undefined;
-    for (const each of this.#tickets.values())
-      if (each.lane === lane && each.state !== "running" && (first === undefined || compare(each, first) < 0))
-        first = each;
-    return first;
+    return waiting.reduce((first, each) => (compare(each, first) < 0 ? each : first));
   }
 
   /** Which of two requests of a lane that want to run is first. */
