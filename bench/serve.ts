@@ -1,7 +1,11 @@
 // What serving costs and keeps: HTTP and another process against the engine itself, interactive beside 20 batch answers, prefixes,
 // JSON schemas. `node bench/serve.ts [--rounds 5]`, SmolLM2-135M of the store; both sides of a row interleaved, medians and minima.
 // It does not know how serving works.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text as readAll } from "node:stream/consumers";
 import { parseArgs } from "node:util";
+import { seededRandom } from "../src/base/mod.ts";
 import { openEngine, readSettings } from "../src/machine.ts";
 import { ProcessHost, startServer } from "../src/serve/mod.ts";
 
@@ -25,12 +29,31 @@ interface Timed {
   /** From the first text to the end, for each token behind the first: one without text counts as well. */
   readonly tokenMs: number;
 }
-async function overHttp(prompt: string, maxTokens: number, more: object = {}): Promise<Timed> {
+
+/** Node's own HTTP server over the same engine process, and nothing else: what no server on Node can do without. */
+const bareServer = createServer(async (request, response) => {
+  const { prompt, max_tokens: maxTokens } = JSON.parse(await readAll(request));
+  const { ids } = await host.encode(model, { text: prompt });
+  const asked = { ids, seed: 1, maxTokens, ignoreEos: true, sampling: { temperature: 0 } };
+  response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+  let tokens = 0;
+  for await (const event of host.generate(model, asked)) {
+    if (event.type !== "token") continue;
+    tokens++;
+    if (event.text !== "") response.write(`data: ${JSON.stringify({ choices: [{ text: event.text }] })}\n\n`);
+  }
+  response.end(`data: ${JSON.stringify({ usage: { completion_tokens: tokens } })}\n\n`);
+});
+await new Promise<void>((resolve) => bareServer.listen(0, "127.0.0.1", resolve));
+const bareUrl = `http://127.0.0.1:${(bareServer.address() as AddressInfo).port}`;
+
+const overBareNode = (prompt: string, maxTokens: number) => overHttp(prompt, maxTokens, {}, bareUrl);
+async function overHttp(prompt: string, maxTokens: number, more: object = {}, url = server.url): Promise<Timed> {
   const start = performance.now();
   const body = { model, prompt, max_tokens: maxTokens, temperature: 0, stream: true, ignore_eos: true };
   const asked = { ...body, stream_options: { include_usage: true }, ...more };
   const path = "messages" in more ? "chat/completions" : "completions";
-  const response = await fetch(`${server.url}/v1/${path}`, { method: "POST", body: JSON.stringify(asked) });
+  const response = await fetch(`${url}/v1/${path}`, { method: "POST", body: JSON.stringify(asked) });
   let [first, tokens] = [0, 0];
   for await (const chunk of response.body as ReadableStream<Uint8Array>) {
     for (const line of new TextDecoder().decode(chunk).split("\n\n")) {
@@ -67,37 +90,50 @@ function tell(what: string, a: readonly number[], b: readonly number[], unit = "
     `${what}: ${median(a).toFixed(2)} against ${median(b).toFixed(2)} ${unit}, ${ratio} x (minima ${minima} x)`,
   );
 }
-async function pairs<T>(a: () => Promise<T>, b: () => Promise<T>, times = rounds): Promise<[T[], T[]]> {
-  await a();
-  await b();
-  const all: [T[], T[]] = [[], []];
-  for (let i = 0; i < times; i++) {
-    all[0].push(await a());
-    all[1].push(await b());
-  }
+/**
+ * Each of some things in turn, over and over; the first round is not counted. In an order of its own each round: who comes behind the
+ * other process finds cold caches.
+ */
+async function inTurn<T, N extends string>(
+  things: Record<N, () => Promise<T>>,
+  times = rounds,
+): Promise<Record<N, T[]>> {
+  const names = Object.keys(things) as N[];
+  const all = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<N, T[]>;
+  for (let i = 0; i <= times; i++)
+    for (const name of shuffled(names)) {
+      const made = await things[name]();
+      if (i > 0) all[name].push(made);
+    }
   return all;
+}
+const random = seededRandom(1);
+const shuffled = <T>(all: readonly T[]): T[] =>
+  all
+    .map((each) => ({ each, at: random.next() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ each }) => each);
+async function pairs<T>(a: () => Promise<T>, b: () => Promise<T>): Promise<[T[], T[]]> {
+  const all = await inTurn({ a, b });
+  return [all.a, all.b];
 }
 const firsts = (all: readonly Timed[]) => all.map(({ firstMs }) => firstMs);
 const tokens = (all: readonly Timed[]) => all.map(({ tokenMs }) => tokenMs);
 
+const sides = (maxTokens: number) => ({
+  served: () => overHttp(text(20), maxTokens),
+  bareNode: () => overBareNode(text(20), maxTokens),
+  bare: () => direct(text(20), maxTokens),
+});
 // a server that has been asked before, as one that runs all day has: V8 compiles what is called often
-await pairs(
-  () => overHttp(text(20), 2),
-  () => direct(text(20), 2),
-  100,
-);
-const [served, bare] = await pairs(
-  () => overHttp(text(20), 96),
-  () => direct(text(20), 96),
-);
-tell("a token, over HTTP and another process against the engine itself", tokens(served), tokens(bare));
+await inTurn(sides(2), 100);
+const long = await inTurn(sides(96), rounds * 4);
+tell("a token, over HTTP and another process against the engine itself", tokens(long.served), tokens(long.bare));
+tell("  of that, Node's HTTP server alone over the same process", tokens(long.bareNode), tokens(long.bare));
 // a difference of milliseconds beside a prompt's tens: many short answers
-const [servedFirst, bareFirst] = await pairs(
-  () => overHttp(text(20), 8),
-  () => direct(text(20), 8),
-  rounds * 10,
-);
-tell("first token of a short prompt, the same", firsts(servedFirst), firsts(bareFirst));
+const short = await inTurn(sides(8), rounds * 10);
+tell("first token of a short prompt, the same", firsts(short.served), firsts(short.bare));
+tell("  of that, Node's HTTP server alone over the same process", firsts(short.bareNode), firsts(short.bare));
 
 const schema = {
   type: "object",
@@ -158,3 +194,4 @@ tell(
   tokens(beside),
   tokens(quiet),
 );
+bareServer.close();
