@@ -1,6 +1,6 @@
 // All routes of the server as one list, and what stands around each: the door, request ids, sizes, errors, the log.
 // It does not know what a route does.
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { z } from "zod";
 import { type DoorOptions, door } from "./door.ts";
@@ -105,23 +105,16 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
     c.header("x-request-id", requestId);
     await next();
     const told = factsOf(c);
-    whenGone(c, () => {
+    const gone = () => {
       c.get("leave")?.();
       options.onRequest?.({ ...told, ms: serving.now() - start });
-    });
+    };
+    const streamed = c.get("streamed");
+    if (streamed === undefined) gone();
+    else void streamed.then(gone);
   });
   app.use(door(options.door));
-  app.use(
-    bodyLimit({
-      maxSize: options.bodyBytes,
-      onError: () => {
-        throw new HttpError(413, "bad-input", {
-          what: "the body is too long",
-          wanted: `at most ${options.bodyBytes} bytes`,
-        });
-      },
-    }),
-  );
+  app.use(limitOf(options.bodyBytes));
   serveRoutes(app, serving);
   app.onError((error, c) => {
     const facts = factsOfError(error);
@@ -129,6 +122,18 @@ export function makeApp(serving: Serving, options: AppOptions): Hono<Env> {
     return told(c, facts);
   });
   return app;
+}
+
+/** Bodies of so many bytes at most. Node reads no more than was announced: only what comes in unannounced pieces is counted. */
+function limitOf(bytes: number): MiddlewareHandler<Env> {
+  const tooLong = (): never => {
+    throw new HttpError(413, "bad-input", { what: "the body is too long", wanted: `at most ${bytes} bytes` });
+  };
+  const counted = bodyLimit({ maxSize: bytes, onError: tooLong });
+  return async (c, next) => {
+    if (c.req.header("transfer-encoding") !== undefined) return counted(c, next);
+    return Number(c.req.header("content-length") ?? 0) > bytes ? tooLong() : next();
+  };
 }
 
 const factsOf = (c: Ctx): Omit<RequestFacts, "ms"> => ({
@@ -183,32 +188,4 @@ function told(c: Ctx, facts: ErrorFacts): Response {
   if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
   const body = c.req.path.startsWith("/api/") ? ollamaError(facts) : openAiError(facts);
   return c.json(body, status as 400);
-}
-
-/** Calls when a response's last byte was read, or its reader left. */
-function whenGone(c: Ctx, then: () => void): void {
-  const { body } = c.res;
-  if (body === null || !/stream|ndjson/.test(c.res.headers.get("content-type") ?? "")) {
-    then();
-    return;
-  }
-  const reader = body.getReader();
-  let isGone = false;
-  const through = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { done, value } = await reader.read();
-      if (isGone) return; // a read that the cancelling below has ended
-      if (!done) {
-        controller.enqueue(value);
-        return;
-      }
-      then();
-      controller.close();
-    },
-    async cancel(reason) {
-      isGone = true;
-      await reader.cancel(reason).finally(then); // what made it has ended by then
-    },
-  });
-  c.res = new Response(through, c.res);
 }

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import type { Told } from "../events.ts";
 import type { Route } from "./app.ts";
-import { type Ctx, leavingOf, type Serving } from "./serving.ts";
+import { type Ctx, leavingOf, type Serving, streamsTo } from "./serving.ts";
 import { numberedSse } from "./stream.ts";
 
 const TYPES = ["load", "unload", "engine", "job", "lanes", "missed"] as const;
@@ -36,6 +36,7 @@ async function getEvents(serving: Serving, c: Ctx): Promise<Response> {
       return framed({ id: undefined, event: { type: "error", message: "the server failed; its log says why" } });
     },
     onLeft: () => leaving.abort(),
+    onEnd: streamsTo(c),
     every: serving.every,
     headers: { "x-request-id": c.get("requestId") },
   });

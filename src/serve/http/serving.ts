@@ -66,8 +66,16 @@ export interface Serving {
   readonly unique: () => string;
 }
 
-/** `leave` is called when the answer, streams included, has gone out. */
-export type Env = { Variables: { caller: Caller; requestId: string; leave: (() => void) | undefined } };
+export type Env = {
+  Variables: {
+    caller: Caller;
+    requestId: string;
+    /** Called when the answer, streams included, has gone out. */
+    leave: (() => void) | undefined;
+    /** Of an answer that is a stream: until its end. */
+    streamed: Promise<void> | undefined;
+  };
+};
 export type Ctx = Context<Env>;
 
 /** What a caller may say of how a request is served, in any API's body or in headers. */
@@ -174,9 +182,17 @@ export async function streamOf<T extends { readonly type: string }>(
       return errorOf(error);
     },
     onLeft: () => leaving.abort(),
+    onEnd: streamsTo(c),
     every: serving.every,
     headers: { "x-request-id": c.get("requestId") },
   });
+}
+
+/** The answer is a stream; gives what its end is told to. */
+export function streamsTo(c: Ctx): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  c.set("streamed", promise);
+  return resolve;
 }
 
 /** A JSON body against a schema; keys that nobody knows stay. */

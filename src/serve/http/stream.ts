@@ -51,7 +51,8 @@ export interface StreamOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Calls again and again; gives what ends that. */
   readonly every: (ms: number, then: () => void) => () => void;
-  readonly onEnd?: (() => void) | undefined;
+  /** Called when its last record is made, or its reader has left and what made them has ended. */
+  readonly onEnd: () => void;
 }
 
 /** A response of values as they come. Its reader who is slow makes the values wait. */
@@ -63,10 +64,6 @@ const streamAs =
     let isQuiet = true;
     let isLeft = false;
     let stopBeats: () => void = () => undefined;
-    const end = () => {
-      stopBeats();
-      onEnd?.();
-    };
     const body = new ReadableStream<Uint8Array>({
       start(controller) {
         stopBeats = every(beat.everyMs / 2, () => {
@@ -88,14 +85,15 @@ const streamAs =
           if (isLeft) return;
           controller.enqueue(encoder.encode(framing.frame(onError(error))));
         }
-        end();
+        stopBeats();
         controller.close();
+        onEnd();
       },
       async cancel() {
         isLeft = true;
-        end();
+        stopBeats();
         onLeft();
-        await values.return?.();
+        await Promise.resolve(values.return?.()).finally(onEnd);
       },
     });
     return new Response(body, {
