@@ -352,6 +352,33 @@ test("500 streams at once: no error, and nothing is held afterwards", async () =
   assert.equal(it.host.running, 0);
 });
 
+test("a body that is too long is a 413, announced or in pieces; one that fits is read", async () => {
+  await using it = await serve({}, { limits: { bodyBytes: 1000 } });
+  const body = JSON.stringify({ model: "one", messages: [{ role: "user", content: "x".repeat(2000) }] });
+  const pieces = () => new Blob([body]).stream();
+  assert.equal((await it.chat({}, { body })).status, 413);
+  assert.equal((await it.chat({}, { body: pieces(), duplex: "half" } as RequestInit)).status, 413);
+  const short = JSON.stringify({ model: "one", messages: [{ role: "user", content: "Hi" }], max_tokens: 3 });
+  const inPieces = { body: new Blob([short]).stream(), duplex: "half" } as RequestInit;
+  assert.equal((await it.chat({}, inPieces)).status, 200);
+  assert.equal((await it.chat()).status, 200);
+});
+
+test("more open requests than are allowed are a 503; whole answers, streams and those whose reader leaves make room again", async () => {
+  await using it = await serve({ stepMs: 5 }, { limits: { openRequests: 2 } });
+  const leaving = [new AbortController(), new AbortController()] as const;
+  for (const { signal } of leaving) await it.chat({ stream: true, max_tokens: 5000 }, { signal });
+  const refused = await it.chat();
+  assert.equal(refused.status, 503);
+  assert.equal(((await refused.json()) as { error: { code: string } }).error.code, "busy");
+  leaving[0].abort();
+  let status = 503;
+  for (let i = 0; i < 200 && status === 503; i++) ({ status } = await it.chat());
+  assert.equal(status, 200);
+  for (let i = 0; i < 3; i++) assert.match(await (await it.chat({ stream: true })).text(), /\[DONE\]/);
+  leaving[1].abort();
+});
+
 test("keys: unknown ones are 401, a key of one lane gets 403 for the other, a quota 429", async () => {
   const keys = [{ name: "night", key: "night-secret", lanes: ["batch"] as const, perMinute: 3 }];
   await using it = await serve({}, { keys });
