@@ -37,3 +37,21 @@ test("a cache that is disposed of gives its memory back at once, after a run ove
     assert.ok(during > 16 && megabytes(before) < 2, `${during.toFixed(1)}, then ${megabytes(before).toFixed(1)} MB`);
   }
 });
+
+test("what a cache says it holds is what the process has more", { skip }, () => {
+  const config = { layers: 30, kvHeads: 3, headSize: 64 } as Config;
+  for (const tokens of [40, 700]) {
+    const before = privateBytes();
+    const caches = Array.from({ length: 6 }, () => new KvCache(config, 2000));
+    for (const cache of caches) {
+      for (const { data } of Object.values(cache.ports(0).outputs))
+        for (let head = 0; head < 3; head++)
+          (data as Float32Array).fill(1, head * 2001 * 64, (head * 2001 + tokens) * 64);
+      cache.added(tokens);
+    }
+    const taken = privateBytes() - before;
+    const held = caches.reduce((sum, { heldBytes }) => sum + heldBytes, 0);
+    for (const cache of caches) cache[Symbol.dispose]();
+    assert.ok(Math.abs(held / taken - 1) < 0.1, `${tokens} tokens: ${held} are told, ${taken} are taken`);
+  }
+});

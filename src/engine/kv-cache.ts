@@ -7,6 +7,9 @@ import { Tensor } from "../runtime/mod.ts";
 /** Tokens a cache has room for beyond its context: the attention kernel's spare token. */
 const SPARE = 1;
 
+/** Bytes of a page of memory. */
+const PAGE = 4096;
+
 /** Tokens that one step adds at most: enough for a prompt's best rate, few enough to cancel soon. */
 export const CHUNK = 256;
 
@@ -100,6 +103,15 @@ export class KvCache implements Disposable {
     for (const { tensor, windowed } of this.#memory.values())
       tokens += (tensor.shape[2] as number) - Math.min(this.#heldBy(windowed), tensor.shape[2] as number);
     return tokens * kvHeads * headSize * TYPES[this.#type].bytes;
+  }
+  /** Bytes that its tokens have reached, in whole pages: those of a head lie apart from those of another. */
+  get heldBytes(): number {
+    const { kvHeads, headSize } = this.#config;
+    const token = headSize * TYPES[this.#type].bytes;
+    let bytes = 0;
+    for (const { tensor, windowed } of this.#memory.values())
+      bytes += kvHeads * Math.min(this.#heldBy(windowed) * token + PAGE, (tensor.shape[2] as number) * token);
+    return bytes;
   }
   #heldBy(windowed: Windowed | undefined): number {
     return windowed === undefined ? this.#length : (windowed.past.data[0] as number);

@@ -101,7 +101,7 @@ export class KvMemory implements Disposable {
     let over = this.keptBytes - this.#options.keptBytes;
     for (const oldest of this.#kept.keys()) {
       if (over <= 0) break;
-      over -= this.#bytesOf(oldest.length);
+      over -= oldest.heldBytes;
       this.#forget(oldest);
     }
   }
@@ -112,7 +112,7 @@ export class KvMemory implements Disposable {
   }
   /** Bytes of the caches that are kept. */
   get keptBytes(): number {
-    return [...this.#kept.keys()].reduce((sum, { length }) => sum + this.#bytesOf(length), 0);
+    return [...this.#kept.keys()].reduce((sum, { heldBytes }) => sum + heldBytes, 0);
   }
   #bytesOf(context: number): number {
     const { config, kvType } = this.#options;
