@@ -256,7 +256,7 @@ test("an error keeps its kind, as a response and in a stream; a server that is g
     [429, "lane_full", "busy"],
     [501, "unsupported", "unsupported"],
     [404, "not_found", "not-found"],
-    [400, "context_length_exceeded", "bad-input"],
+    [400, "context_length_exceeded", "no-room"],
     [500, "internal", "io"],
   ];
   for (const [status, code, wanted] of kinds) {
@@ -285,13 +285,13 @@ test("an error keeps its kind, as a response and in a stream; a server that is g
 test("a line with a fault is an error of its own while a server answers the others; one that stops ends the command in order", async () => {
   await serve();
   const input = join(store.home, "faulty.txt");
-  writeFileSync(input, `${"fire ".repeat(9000)}\nName a colour.\n`);
+  writeFileSync(input, `${JSON.stringify({ id: "long", prompt: "fire ".repeat(9000) })}\nName a colour.\n`);
   const out = join(store.home, "faulty.jsonl");
   const batch = ["batch", model, "--input", input, "--max-tokens", "3", "--out", out, "--json"];
   const { status, stdout } = command.irori(batch);
   assert.equal(status, 2);
   assert.deepEqual([JSON.parse(stdout).answers, JSON.parse(stdout).failed, JSON.parse(stdout).server], [2, 1, url]);
-  assert.match(readFileSync(out, "utf8"), /^.*"line":1,"error":\{"code":"bad-input"/);
+  assert.match(readFileSync(out, "utf8"), /^.*"line":1,"id":"long","error":\{"code":"no-room"/);
   const long = join(store.home, "long.jsonl");
   const running = command.start([
     "batch",

@@ -23,7 +23,8 @@ export const computesOf = (call: Call): string => {
 export async function attachedTo(call: Call, named = call.args.needed("model")): Promise<Attached | undefined> {
   const { args } = call;
   const { home } = settingsOf(call).settings;
-  if (!args.flag("server") || announced(home).length === 0) return undefined;
+  const [record] = announced(home);
+  if (!args.flag("server") || record === undefined) return undefined;
   const model = named.replace(/:latest$/, "");
   const servers = await serversOf(home);
   const fitting = servers.filter(({ record }) => record.computes === computesOf(call));
@@ -37,7 +38,8 @@ export async function attachedTo(call: Call, named = call.args.needed("model")):
   }
   const [other] = servers;
   const why = fitting.length === 0 ? `computes otherwise (${other?.record.computes})` : `has no ${model}`;
-  if (other !== undefined && !isQuiet) say(`irori: the server at ${nameOf(other.record)} ${why}; opened here`);
+  const reason = other === undefined ? `${nameOf(record)} does not answer` : `${nameOf(other.record)} ${why}`;
+  if (!isQuiet) say(`irori: the server at ${reason}; opened here`);
   return undefined;
 }
 

@@ -37,6 +37,7 @@ const args = {
   system: { type: "string", valueHint: "TEXT", description: "The system message before every prompt" },
   raw: { type: "boolean", description: "Prompts as they are: no chat template, control tokens recognised" },
   ...requestArgs,
+  seed: { ...requestArgs.seed, description: "Seed of the first line, each further one's is one more (default 0)" },
   ...answerArgs,
   ...attachArgs,
 } as const satisfies ArgsDef;
@@ -137,8 +138,10 @@ async function answerRest(
   let tokens = 0;
   const answer = async (line: Line): Promise<object | undefined> => {
     const { number } = line;
+    let id: string | number | undefined;
     try {
-      const { id, ...request } = requestOf(args, input, line, { ...wanted, seed: seed + number - 1 });
+      const { id: given, ...request } = requestOf(args, input, line, { ...wanted, seed: seed + number - 1 });
+      id = given;
       const made = await answerOf(generator, request, signal);
       if (made.stop === "cancelled") return undefined;
       tokens += made.tokens ?? 0;
@@ -151,8 +154,8 @@ async function answerRest(
         gone = error;
         return undefined;
       }
-      if (!args.flag("json")) say(`irori: ${error.message}`);
-      return { line: number, error: { code: error.code, message: error.message } };
+      if (!args.flag("json")) say(`irori: line ${number}: ${error.message}`);
+      return { line: number, ...(id !== undefined && { id }), error: { code: error.code, message: error.message } };
     }
   };
   await inTheirOrder(rest, concurrency, answer, async (result, line) => {

@@ -70,10 +70,8 @@ async function runSummarize(call: Call): Promise<number> {
     try {
       responses.push({ id, ...(await writer.summarize(await textOf(id, signal), options)) });
     } catch (error) {
-      if (signal.aborted) {
-        say("irori: stopped; the same command goes on from here");
-        return exitCodeOf("cancelled");
-      }
+      if (signal.aborted)
+        throw new IroriError("cancelled", { what: "stopped", next: "the same command goes on from here" });
       if (!(error instanceof IroriError) || sources.length === 1) throw error;
       errors.push({ id, code: error.code, message: error.message });
       continue;

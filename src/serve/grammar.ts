@@ -16,6 +16,8 @@ const MOST_KEPT = 64;
 
 interface Vocabulary {
   readonly compiler: XGrammar.GrammarCompiler;
+  /** A bit for each token that begins with a quote: it ends a string. */
+  readonly quotes: Uint32Array;
   readonly compiled: Map<string, Promise<XGrammar.CompiledGrammar>>;
 }
 
@@ -46,7 +48,7 @@ export class Grammars {
       throw new IroriError("unsupported", {
         what: `${lease.model} has no token that ends an answer, so none can be held to JSON`,
       });
-    const { compiler, compiled } = await this.#vocabulary(lease);
+    const { compiler, compiled, quotes } = await this.#vocabulary(lease);
     const key = format.kind === "json" ? "json" : JSON.stringify(format.schema);
     const known = compiled.get(key) ?? this.#compile(compiler, format);
     compiled.delete(key);
@@ -61,7 +63,9 @@ export class Grammars {
         ); // one that failed holds nothing
       }
     const matcher = await this.#library.GrammarMatcher.createGrammarMatcher(await known, [...lease.eosIds]);
-    const held = new Held(matcher);
+    const most = format.kind === "schema" ? format.longestString : undefined;
+    const bytesOf = (id: number): Uint8Array => lease.tokenizer.bytesOf(id);
+    const held = new Held(matcher, most === undefined ? undefined : new StringLimit(most, bytesOf, quotes));
     await held.prepare();
     return held;
   }
@@ -98,28 +102,72 @@ export class Grammars {
     const info = await this.#library.TokenizerInfo.createTokenizerInfo(texts, "byte_level", false, vocabSize, [
       ...eosIds,
     ]);
-    return { compiler: await this.#library.GrammarCompiler.createGrammarCompiler(info), compiled: new Map() };
+    const compiler = await this.#library.GrammarCompiler.createGrammarCompiler(info);
+    const quotes = new Uint32Array(Math.ceil(vocabSize / 32));
+    for (const [id, text] of texts.entries())
+      if (text.startsWith('"')) quotes[id >> 5] = (quotes[id >> 5] as number) | (1 << (id & 31));
+    return { compiler, quotes, compiled: new Map() };
   }
 }
+
+/** Ends JSON strings that have so many characters, wherever they stand: a grammar that counts them takes seconds to compile. */
+class StringLimit {
+  readonly #most: number;
+  readonly #bytesOf: (id: number) => Uint8Array;
+  readonly #quotes: Uint32Array;
+  /** Characters of the string that is open; undefined outside of strings. */
+  #length: number | undefined;
+  #isEscaped = false;
+
+  constructor(most: number, bytesOf: (id: number) => Uint8Array, quotes: Uint32Array) {
+    this.#most = most;
+    this.#bytesOf = bytesOf;
+    this.#quotes = quotes;
+  }
+
+  accept(id: number): void {
+    for (const byte of this.#bytesOf(id)) {
+      if (this.#length === undefined) {
+        if (byte === QUOTE) this.#length = 0;
+      } else if (byte === BACKSLASH && !this.#isEscaped) this.#isEscaped = true;
+      else if (byte === QUOTE && !this.#isEscaped) this.#length = undefined;
+      else {
+        this.#isEscaped = false;
+        if ((byte & 0xc0) !== 0x80) this.#length++; // of a character in UTF-8 the first byte counts
+      }
+    }
+  }
+
+  /** Where a string is long enough, what ends it, as far as the grammar allows that: not within a character or an escape. */
+  narrowed(mask: Uint32Array): Uint32Array {
+    if (this.#length === undefined || this.#length < this.#most) return mask;
+    const ending = mask.map((word, i) => word & (this.#quotes[i] ?? 0));
+    return ending.some((word) => word !== 0) ? ending : mask;
+  }
+}
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 
 /** One answer's place in its grammar. Masks are made while the model computes the next token, not before or after. */
 class Held implements Constraint, Disposable {
   readonly #matcher: XGrammar.GrammarMatcher;
+  readonly #limit: StringLimit | undefined;
   #mask: Uint32Array | undefined;
   #tokens = 0;
   #isOver = false;
 
-  constructor(matcher: XGrammar.GrammarMatcher) {
+  constructor(matcher: XGrammar.GrammarMatcher, limit: StringLimit | undefined) {
     this.#matcher = matcher;
+    this.#limit = limit;
   }
 
   allowed(): Uint32Array {
     this.#mask ??= maskOf(this.#matcher);
-    return this.#mask;
+    return this.#limit?.narrowed(this.#mask) ?? this.#mask;
   }
   accept(id: number): void {
     if (!this.#matcher.acceptToken(id))
       throw new IroriError("library", { what: "the grammar does not take a token that it had allowed", got: id });
+    this.#limit?.accept(id);
     this.#tokens++;
     this.#mask = undefined;
     this.#isOver ||= this.#matcher.isTerminated();

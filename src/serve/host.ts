@@ -58,7 +58,14 @@ export interface Encoded {
 }
 
 /** What an answer must be, besides text. */
-export type Format = { readonly kind: "json" } | { readonly kind: "schema"; readonly schema: unknown };
+export type Format =
+  | { readonly kind: "json" }
+  | {
+      readonly kind: "schema";
+      readonly schema: unknown;
+      /** Characters of any string, a token's more or less; cheaper than `maxLength`, which a grammar has to be unrolled for. */
+      readonly longestString?: number | undefined;
+    };
 
 export interface HostRequest {
   readonly ids: readonly number[];

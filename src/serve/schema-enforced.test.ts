@@ -178,3 +178,19 @@ for (const [name, schema, good, bad] of cases)
   });
 
 test("most of them are enforced, not refused", () => assert.ok(enforced >= 35, `${enforced} of ${cases.length}`));
+
+test("strings of a length that no grammar counts end there, wherever they stand, escapes and names of members too", async () => {
+  const schema = { type: "object", properties: { a: { type: "string" } }, required: ["a"] };
+  using held = await grammars.constraint(lease, { kind: "schema", schema, longestString: 5 });
+  const allowed = () =>
+    letters.filter((_, id) => (((held.allowed() as Uint32Array)[id >> 5] as number) >>> (id & 31)) & 1).join("");
+  const write = (text: string) => {
+    for (const letter of text) held.accept(letters.indexOf(letter));
+  };
+  write('{"a": "abc');
+  assert.ok(allowed().includes("d") && allowed().includes('"'));
+  write("d\\n"); // an escape is one character
+  assert.equal(allowed(), '"');
+  write('"');
+  assert.ok(allowed().includes("}"));
+});

@@ -45,10 +45,10 @@ async function* patiently(
         yield* goingOn(attached.answer(request, { signal, lane: "batch" }), so);
         return;
       } catch (error) {
-        if (!(error instanceof ServerError) || !["busy", "no-room"].includes(error.code)) throw error;
+        if (!(error instanceof ServerError) || error.passing === undefined) throw error;
         if (so.ids.length > before) [lost, full] = [0, 0];
-        if (error.isLost && ++lost >= MOST_LOST) throw error;
-        if (error.code === "no-room" && ++full >= MOST_WITHOUT_ROOM) throw error;
+        if (error.passing === "lost" && ++lost >= MOST_LOST) throw error;
+        if (error.passing === "full" && ++full >= MOST_WITHOUT_ROOM) throw error;
         if (!isTold) onWait?.(error);
         isTold = true;
         await wait(AGAIN_MS, signal);

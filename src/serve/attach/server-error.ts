@@ -11,7 +11,7 @@ export interface Refusal {
 
 /** The server's codes (`http/errors.ts`), as kinds of ours. */
 const KINDS: Readonly<Record<string, ErrorCode>> = {
-  ...{ bad_input: "bad-input", invalid_request: "bad-input", context_length_exceeded: "bad-input" },
+  ...{ bad_input: "bad-input", invalid_request: "bad-input", context_length_exceeded: "no-room" },
   ...{ not_found: "not-found", unsupported: "unsupported", conflict: "conflict", cancelled: "cancelled" },
   ...{ no_room: "no-room", busy: "busy", engine_lost: "busy", lane_full: "busy", lane_late: "busy" },
   ...{ bad_file: "bad-file", library: "library", io: "io", no_usable_answer: "io", internal: "io" },
@@ -20,23 +20,27 @@ const KINDS: Readonly<Record<string, ErrorCode>> = {
 export class ServerError extends IroriError {
   /** It is not there, or lets nobody in: no request has a fault. */
   readonly isGone: boolean;
-  /** The engine died under the request. */
-  readonly isLost: boolean;
+  /** Why it may be asked again: the engine died under the request, the lane is full, memory is taken. */
+  readonly passing: "lost" | "busy" | "full" | undefined;
 
-  private constructor(code: ErrorCode, what: string, more: { isGone?: boolean; isLost?: boolean; cause?: unknown }) {
-    const { isGone = false, isLost = false, cause } = more;
-    const isPassing = isGone || code === "busy" || code === "no-room";
-    super(code, { what, next: isPassing ? OPEN_HERE : undefined, cause });
+  private constructor(
+    code: ErrorCode,
+    what: string,
+    more: { isGone: boolean; passing?: ServerError["passing"]; cause?: unknown },
+  ) {
+    const { isGone, passing, cause } = more;
+    super(code, { what, next: isGone || passing ? OPEN_HERE : undefined, cause });
     this.isGone = isGone;
-    this.isLost = isLost;
+    this.passing = passing;
   }
 
   /** @param status where the whole response is the error */
   static refused(url: string, { message, code = "" }: Refusal, status?: number): ServerError {
+    const kind = KINDS[code] ?? "io";
+    const passing =
+      code === "engine_lost" ? "lost" : code === "no_room" ? "full" : kind === "busy" ? "busy" : undefined;
     const isGone = status === 401 || status === 403;
-    return new ServerError(KINDS[code] ?? "io", `the server at ${url} refuses: ${message}`, {
-      ...{ isGone, isLost: code === "engine_lost" },
-    });
+    return new ServerError(kind, `the server at ${url} refuses: ${message}`, { isGone, passing });
   }
 
   static gone(url: string, fault: string, cause?: unknown): ServerError {

@@ -1,5 +1,6 @@
 // The native routes that other processes of this machine use: an answer as the engine tells it, vectors as they are, who serves.
 // It does not know chats' parts, tools or other APIs.
+import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import type { AnswerEvent, AnswerRequest } from "../answers.ts";
 import type { Route } from "./app.ts";
@@ -58,12 +59,16 @@ export const nativeRoutes: readonly Route[] = [
   },
 ];
 
+/** Milliseconds that the engine has to tell of its store: who asks who serves is answered whatever the engine does. */
+const STORED_MS = 250;
+
 /** Who serves, and what: enough to know that an address belongs to a record. */
 async function whoServes({ version, models, residents, host }: Serving) {
-  const stored = await host.stored();
+  const stored = host.stored().catch(() => []); // it is not there just now
+  const known = await Promise.race([stored, wait(STORED_MS, [])]);
   return {
     ...{ pid: process.pid, version },
-    models: [...new Set([...models, ...stored.map(({ name }) => name)])],
+    models: [...new Set([...models, ...known.map(({ name }) => name)])],
     open: residents.open().map(({ model }) => model),
   };
 }

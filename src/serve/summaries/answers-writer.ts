@@ -33,12 +33,19 @@ export async function answersWriter(
     facts.chatTemplate === undefined ? { text: messages.map(({ content }) => content).join("\n\n") } : { messages };
 
   async function* write(
-    { messages, schema, ...ask }: WriterAsk,
+    { messages, schema, longestString, ...ask }: WriterAsk,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Written, void> {
     const request = {
       ...ask,
-      ...{ model, lane, caller, requestId, prompt: promptOf(messages), format: { kind: "schema" as const, schema } },
+      ...{
+        model,
+        lane,
+        caller,
+        requestId,
+        prompt: promptOf(messages),
+        format: { kind: "schema" as const, schema, longestString },
+      },
     };
     for await (const event of answers.answer(request, signal))
       if (event.type === "token" && event.text !== "") yield { text: event.text };

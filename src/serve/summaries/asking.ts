@@ -8,7 +8,7 @@ import type { ChatMessage } from "../../text/mod.ts";
 import { EngineLostError } from "../engine-lost.ts";
 import { RefusedError } from "../lanes.ts";
 import { countingIn, echoOf, loopAtEnd, repetitionIn, wrongLanguage } from "./gates.ts";
-import { type Asked, messagesFor, PROMPT_VERSION, schemaFor, taskOf } from "./prompts.ts";
+import { type Asked, messagesFor, PROMPT_VERSION, pointCharacters, schemaFor, taskOf } from "./prompts.ts";
 
 export interface Written {
   /** What has been written since the last. */
@@ -38,6 +38,8 @@ export interface WriterAsk {
   readonly messages: readonly ChatMessage[];
   readonly maxTokens: number;
   readonly schema: Readonly<Record<string, unknown>>;
+  /** Characters of any of its strings, more or less. */
+  readonly longestString: number;
   readonly sampling: Partial<Sampling>;
   readonly seed: number;
 }
@@ -111,7 +113,13 @@ export class Asking {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const ask: WriterAsk = {
         messages: messagesFor({ ...asked, refused: refused.at(-1) }),
-        ...{ maxTokens, schema: schemaFor(asked), sampling: SAMPLINGS[attempt] ?? {}, seed: attempt },
+        ...{
+          maxTokens,
+          schema: schemaFor(asked),
+          longestString: pointCharacters(asked.language),
+          sampling: SAMPLINGS[attempt] ?? {},
+          seed: attempt,
+        },
       };
       const key = this.#keyOf(ask);
       const isLast = attempt === ATTEMPTS - 1;

@@ -84,11 +84,11 @@ export const numberedPoints = (points: readonly Point[]): Asked["numbered"] =>
 /** Characters of a point at most. */
 export const pointCharacters = (language: string): number => (language === "ja" ? 160 : 280);
 
-/** The schema of an answer; numbers that it may refer to are those that it was shown. */
-export function schemaFor({ stage, language, most, numbered }: Asked): Record<string, unknown> {
+/** The schema of an answer, without the length of its strings (`pointCharacters`); numbers that it may refer to are those that it was shown. */
+export function schemaFor({ stage, most, numbered }: Asked): Record<string, unknown> {
   const numbers = numbered.map(({ number }) => number);
   const number = { type: "integer", minimum: Math.min(...numbers), maximum: Math.max(...numbers) };
-  const text = { type: "string", minLength: 1, maxLength: pointCharacters(language) };
+  const text = { type: "string", minLength: 1 };
   const object = (properties: Record<string, unknown>) => ({
     ...{ type: "object", properties, required: Object.keys(properties), additionalProperties: false },
   });
@@ -96,7 +96,5 @@ export function schemaFor({ stage, language, most, numbered }: Asked): Record<st
   if (stage === "map")
     return object({ points: { type: "array", items: object({ text, passage: number }), minItems: 0, maxItems: most } });
   const items = { type: "array", items: object({ text, from }), minItems: 1, maxItems: most };
-  return stage === "reduce"
-    ? object({ points: items })
-    : object({ title: { ...text, maxLength: 120 }, bullets: items });
+  return stage === "reduce" ? object({ points: items }) : object({ title: text, bullets: items });
 }
