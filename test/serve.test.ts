@@ -379,6 +379,15 @@ test("more open requests than are allowed are a 503; whole answers, streams and 
   leaving[1].abort();
 });
 
+test("who serves is told while the engine tells nothing", async () => {
+  await using it = await serve();
+  it.host.stored = () => new Promise(() => undefined);
+  const told = await fetch(`${it.server.url}/irori/server`, { signal: AbortSignal.timeout(10_000) });
+  assert.deepEqual(((await told.json()) as { models: string[] }).models, ["one"]);
+  it.host.stored = () => Promise.reject(new Error("it is away"));
+  assert.equal((await fetch(`${it.server.url}/irori/server`)).status, 200);
+});
+
 test("keys: unknown ones are 401, a key of one lane gets 403 for the other, a quota 429", async () => {
   const keys = [{ name: "night", key: "night-secret", lanes: ["batch"] as const, perMinute: 3 }];
   await using it = await serve({}, { keys });
