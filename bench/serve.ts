@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text as readAll } from "node:stream/consumers";
 import { parseArgs } from "node:util";
-import { seededRandom } from "../src/base/mod.ts";
+import { shuffled } from "../src/adapt/mod.ts";
 import { openEngine, readSettings } from "../src/machine.ts";
 import { ProcessHost, startServer } from "../src/serve/mod.ts";
 
@@ -101,18 +101,12 @@ async function inTurn<T, N extends string>(
   const names = Object.keys(things) as N[];
   const all = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<N, T[]>;
   for (let i = 0; i <= times; i++)
-    for (const name of shuffled(names)) {
+    for (const name of shuffled(names, i)) {
       const made = await things[name]();
       if (i > 0) all[name].push(made);
     }
   return all;
 }
-const random = seededRandom(1);
-const shuffled = <T>(all: readonly T[]): T[] =>
-  all
-    .map((each) => ({ each, at: random.next() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ each }) => each);
 async function pairs<T>(a: () => Promise<T>, b: () => Promise<T>): Promise<[T[], T[]]> {
   const all = await inTurn({ a, b });
   return [all.a, all.b];

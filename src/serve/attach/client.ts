@@ -7,6 +7,7 @@ import type {
   EmbedOptions,
   GenerateRequest,
   GenerationEvent,
+  GeneratorCall,
   GeneratorRequest,
 } from "../../engine/mod.ts";
 import type { AnswerEvent } from "../answers.ts";
@@ -51,10 +52,7 @@ const headersOf = ({ key }: ServerRecord): Record<string, string> => ({
   ...(key !== undefined && { authorization: `Bearer ${key}` }),
 });
 
-interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-}
-type SummaryWants = CallOptions & Pick<SummarizeOptions, "language" | "bullets" | "chunkTokens" | "onProgress">;
+type SummaryWants = GeneratorCall & Pick<SummarizeOptions, "language" | "bullets" | "chunkTokens" | "onProgress">;
 
 /** A model of a running server. It answers as a lease of this process does: the same request and seed, the same tokens. */
 export class Attached {
@@ -67,7 +65,7 @@ export class Attached {
   }
 
   /** Streams an answer; the last event is "end", also when the signal aborts. */
-  async *generate(request: GenerateRequest, { signal }: CallOptions = {}): AsyncGenerator<GenerationEvent, void> {
+  async *generate(request: GenerateRequest, { signal }: GeneratorCall = {}): AsyncGenerator<GenerationEvent, void> {
     const so = new SoFar();
     try {
       for await (const event of this.answer(request, { signal })) {
@@ -100,7 +98,7 @@ export class Attached {
   /** An answer as the server tells it, to its last record; a server that is busy, and an engine that died, are "busy". */
   async *answer(
     request: GenerateRequest | GeneratorRequest,
-    { signal, lane }: CallOptions & { readonly lane?: Lane },
+    { signal, lane }: GeneratorCall & { readonly lane?: Lane },
   ): AsyncGenerator<AnswerEvent, void> {
     const response = await this.#post("/irori/generate", { ...bodyOf(this.model, request), lane }, signal);
     for await (const event of this.#events<AnswerEvent>(response)) {

@@ -65,7 +65,7 @@ const STORED_MS = 250;
 /** Who serves, and what: enough to know that an address belongs to a record. */
 async function whoServes({ version, models, residents, host }: Serving) {
   const stored = host.stored().catch(() => []); // it is not there just now
-  const known = await Promise.race([stored, wait(STORED_MS, [])]);
+  const known = await Promise.race([stored, wait(STORED_MS, [], { ref: false })]);
   return {
     ...{ pid: process.pid, version },
     models: [...new Set([...models, ...known.map(({ name }) => name)])],
